@@ -1,0 +1,3 @@
+//! Owns the tests of this crate that use the testkit, one file a subject.
+
+mod authority;

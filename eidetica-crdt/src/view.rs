@@ -1,0 +1,301 @@
+//! Owns the view: the rows of one (store, kind), held in memory as far as they were loaded.
+//! Loading and writing back are the store's.
+
+use std::{
+    collections::btree_map::{self, BTreeMap, Entry},
+    ops::Bound::{Excluded, Included, Unbounded},
+};
+
+use crate::{Path, Row, RowRange, Stamp, ViewError};
+
+/// An overlay over ordered rows. Reads of what is not loaded answer
+/// [`ViewError::NotLoaded`]; changes stay in memory until taken by [`View::take_changes`].
+#[derive(Debug, Default)]
+pub struct View {
+    rows: BTreeMap<Vec<u8>, Slot>,
+    /// Start and end of what is loaded; disjoint, not touching.
+    loaded: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What the operations since the last savepoint replaced, oldest first.
+    undo: Vec<(Vec<u8>, Option<Slot>)>,
+}
+
+#[derive(Debug, Clone)]
+struct Slot {
+    row: Option<Row>,
+    changed: bool,
+}
+
+impl View {
+    /// A view with nothing loaded.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A view known to have no rows at all, so that nothing needs loading.
+    pub fn empty() -> Self {
+        let mut view = Self::new();
+        view.load(RowRange::all(), []);
+        view
+    }
+
+    /// Adds the rows of a range, all of them. Rows already in memory stay as they are.
+    pub fn load(&mut self, range: RowRange, rows: impl IntoIterator<Item = Row>) {
+        for row in rows {
+            let key = row.key();
+            let slot = Slot {
+                row: Some(row),
+                changed: false,
+            };
+            match self.rows.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(slot);
+                }
+                Entry::Occupied(place) => keep_beneath(&mut self.undo, place.key(), slot),
+            }
+        }
+        self.mark_loaded(range);
+    }
+
+    /// Whether every row of a range is in memory.
+    pub fn is_loaded(&self, range: &RowRange) -> bool {
+        let before = self
+            .loaded
+            .range::<[u8], _>((Unbounded, Included(range.start.as_slice())));
+        match (before.last(), &range.end) {
+            (None, _) => false,
+            (Some((_, None)), _) => true,
+            (Some((_, Some(_))), None) => false,
+            (Some((_, Some(loaded))), Some(end)) => end <= loaded,
+        }
+    }
+
+    /// The rows of a range, in order.
+    ///
+    /// # Errors
+    /// The range is not loaded.
+    pub fn scan<'a>(
+        &'a self,
+        range: &RowRange,
+    ) -> Result<impl DoubleEndedIterator<Item = &'a Row> + use<'a>, ViewError> {
+        if !self.is_loaded(range) {
+            return Err(ViewError::NotLoaded(range.clone()));
+        }
+        Ok(self.slots(range).filter_map(|(_, slot)| slot.row.as_ref()))
+    }
+
+    /// The row at a path with a stamp.
+    ///
+    /// # Errors
+    /// The path is not loaded.
+    pub fn get(&self, path: &Path, stamp: &Stamp) -> Result<Option<&Row>, ViewError> {
+        let range = RowRange::at(path);
+        match self.is_loaded(&range) {
+            true => Ok(self
+                .rows
+                .get(&Row::key_of(path, stamp))
+                .and_then(|s| s.row.as_ref())),
+            false => Err(ViewError::NotLoaded(range)),
+        }
+    }
+
+    /// Adds a row, or replaces the one with its key.
+    pub fn put(&mut self, row: Row) {
+        self.set(row.key(), Some(row));
+    }
+
+    /// Removes the row at a path with a stamp; nothing if there is none.
+    pub fn remove(&mut self, path: &Path, stamp: &Stamp) {
+        self.set(Row::key_of(path, stamp), None);
+    }
+
+    /// Removes the rows of a range for which `which` holds.
+    ///
+    /// # Errors
+    /// The range is not loaded.
+    pub fn remove_range(
+        &mut self,
+        range: &RowRange,
+        which: impl Fn(&Row) -> bool,
+    ) -> Result<(), ViewError> {
+        if !self.is_loaded(range) {
+            return Err(ViewError::NotLoaded(range.clone()));
+        }
+        let keys: Vec<_> = self
+            .slots(range)
+            .filter(|(_, slot)| slot.row.as_ref().is_some_and(&which))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            self.set(key, None);
+        }
+        Ok(())
+    }
+
+    /// Makes what was changed so far final; [`View::rollback`] goes back to here.
+    pub fn savepoint(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Undoes what was changed since the last savepoint. What was loaded stays.
+    pub fn rollback(&mut self) {
+        while let Some((key, slot)) = self.undo.pop() {
+            match slot {
+                Some(slot) => self.rows.insert(key, slot),
+                None => self.rows.remove(&key),
+            };
+        }
+    }
+
+    /// Takes the changed rows by key, in order; `None` is a removed one. They stay loaded.
+    pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Row>)> {
+        self.undo.clear();
+        let changed = self.rows.iter_mut().filter(|(_, slot)| slot.changed);
+        changed
+            .map(|(key, slot)| {
+                slot.changed = false;
+                (key.clone(), slot.row.clone())
+            })
+            .collect()
+    }
+
+    fn slots(&self, range: &RowRange) -> btree_map::Range<'_, Vec<u8>, Slot> {
+        let start = range.start.as_slice();
+        match range.end.as_deref() {
+            Some(end) if end <= start => self.rows.range::<[u8], _>((Unbounded, Excluded(&[][..]))),
+            Some(end) => self.rows.range::<[u8], _>((Included(start), Excluded(end))),
+            None => self.rows.range::<[u8], _>((Included(start), Unbounded)),
+        }
+    }
+
+    fn set(&mut self, key: Vec<u8>, row: Option<Row>) {
+        let before = self.rows.insert(key.clone(), Slot { row, changed: true });
+        self.undo.push((key, before));
+    }
+
+    fn mark_loaded(&mut self, range: RowRange) {
+        let RowRange { mut start, mut end } = range;
+        let reaching = self.loaded.range::<[u8], _>(match &end {
+            Some(end) => (Unbounded, Included(end.as_slice())),
+            None => (Unbounded, Unbounded),
+        });
+        let touching: Vec<_> = reaching
+            .rev()
+            .take_while(|(_, e)| e.as_ref().is_none_or(|e| *e >= start))
+            .map(|(s, _)| s.clone())
+            .collect();
+        for other_start in touching {
+            let Some(other_end) = self.loaded.remove(&other_start) else {
+                continue;
+            };
+            start = start.min(other_start);
+            end = match (end, other_end) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                _ => None,
+            };
+        }
+        self.loaded.insert(start, end);
+    }
+}
+
+/// A loaded row whose key was changed before it was loaded: a rollback goes back to it.
+fn keep_beneath(undo: &mut [(Vec<u8>, Option<Slot>)], key: &[u8], slot: Slot) {
+    if let Some((_, before)) = undo.iter_mut().find(|(changed, _)| changed == key)
+        && before.is_none()
+    {
+        *before = Some(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eidetica_core::{Arrival, EntryId, Timestamp};
+
+    use super::*;
+
+    fn row(key: &str, arrival: u64) -> Row {
+        Row {
+            path: Path::of_keys([key]).unwrap(),
+            stamp: Stamp {
+                timestamp: Timestamp::from_millis(1),
+                entry: EntryId::from_bytes([1; 32]),
+                index: 0,
+            },
+            arrival: Arrival(arrival),
+            value: Vec::new(),
+        }
+    }
+
+    fn range(start: u8, end: Option<u8>) -> RowRange {
+        RowRange {
+            start: vec![start],
+            end: end.map(|end| vec![end]),
+        }
+    }
+
+    fn keys(view: &View) -> Vec<String> {
+        let rows = view.scan(&RowRange::all()).unwrap();
+        rows.map(|row| row.path.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_not_loaded_is_asked_for() {
+        let mut view = View::new();
+        let (a, at) = (row("a", 0), RowRange::at(&row("a", 0).path));
+        let missing = ViewError::NotLoaded(at.clone());
+        assert_eq!(view.get(&a.path, &a.stamp), Err(missing.clone()));
+        assert_eq!(view.scan(&at).err(), Some(missing.clone()));
+        assert_eq!(view.remove_range(&at, |_| true), Err(missing));
+        view.load(at.clone(), [a.clone()]);
+        assert_eq!(view.get(&a.path, &a.stamp), Ok(Some(&a)));
+        assert!(!view.is_loaded(&RowRange::subtree(&a.path)));
+    }
+
+    #[test]
+    fn loaded_ranges_join_where_they_touch() {
+        let mut view = View::new();
+        view.load(range(1, Some(3)), []);
+        view.load(range(5, Some(7)), []);
+        assert!(!view.is_loaded(&range(2, Some(6))));
+        view.load(range(3, Some(5)), []);
+        assert!(view.is_loaded(&range(1, Some(7))));
+        view.load(range(6, None), []);
+        assert!(view.is_loaded(&range(1, None)));
+        view.load(range(2, Some(4)), []);
+        assert!(view.is_loaded(&range(1, None)));
+        assert!(!view.is_loaded(&RowRange::all()));
+    }
+
+    #[test]
+    fn an_empty_or_reversed_range_has_no_rows() {
+        let mut view = View::empty();
+        view.put(row("a", 0));
+        assert_eq!(view.scan(&range(1, Some(1))).unwrap().count(), 0);
+        assert_eq!(view.scan(&range(2, Some(1))).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_rollback_keeps_what_was_loaded_and_what_was_saved() {
+        let mut view = View::new();
+        view.put(row("a", 0));
+        view.savepoint();
+        view.remove(&row("a", 0).path, &row("a", 0).stamp);
+        view.put(row("b", 0));
+        view.remove(&row("c", 0).path, &row("c", 0).stamp);
+        view.load(RowRange::all(), [row("a", 9), row("c", 9)]);
+        view.rollback();
+        assert_eq!(keys(&view), ["/a", "/c"]);
+        let changes = view.take_changes();
+        assert_eq!(changes, [(row("a", 0).key(), Some(row("a", 0)))]);
+        assert_eq!(view.take_changes(), []);
+    }
+
+    #[test]
+    fn changes_hide_rows_that_are_loaded_later() {
+        let mut view = View::new();
+        view.remove(&row("a", 0).path, &row("a", 0).stamp);
+        view.load(RowRange::all(), [row("a", 9), row("b", 9)]);
+        assert_eq!(keys(&view), ["/b"]);
+        assert_eq!(view.take_changes(), [(row("a", 0).key(), None)]);
+        assert_eq!(keys(&view), ["/b"]);
+    }
+}

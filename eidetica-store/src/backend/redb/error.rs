@@ -1,0 +1,80 @@
+//! Owns what a redb failure means to a caller. Failed preconditions and limits never get here.
+
+use std::io;
+
+use ::redb::Error;
+
+use crate::backend::{StoreError, StoreErrorKind};
+
+/// The newest file format of redb that this program knows.
+const FORMAT: u8 = 3;
+
+/// The error of a step on the file: "cannot `step` the database file".
+pub(super) fn failed(step: &str, error: impl Into<Error>) -> StoreError {
+    let error = error.into();
+    let kind = match &error {
+        Error::Io(error) => io_kind(error.kind()),
+        Error::DatabaseAlreadyOpen => StoreErrorKind::InUse(None),
+        Error::ValueTooLarge(_) => StoreErrorKind::TooLarge,
+        Error::UpgradeRequired(version) if *version > FORMAT => {
+            StoreErrorKind::NewerFormat(u32::from(*version))
+        }
+        Error::UpgradeRequired(_)
+        | Error::Corrupted(_)
+        | Error::RepairAborted
+        | Error::TableTypeMismatch { .. }
+        | Error::TableIsMultimap(_)
+        | Error::TypeDefinitionChanged { .. }
+        | Error::TableDoesNotExist(_) => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Engine,
+    };
+    StoreError::new(kind, format!("cannot {step} the database file")).with_source(error)
+}
+
+/// The error of a backend that is closed, or whose thread has ended.
+pub(super) fn closed() -> StoreError {
+    let message = "the database file is closed after a failure: open it again";
+    StoreError::new(StoreErrorKind::Engine, message)
+}
+
+fn io_kind(kind: io::ErrorKind) -> StoreErrorKind {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreErrorKind::DiskFull
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            StoreErrorKind::ReadOnly
+        }
+        io::ErrorKind::NotFound => StoreErrorKind::NotFound,
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Engine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_medium_keeps_its_kind() {
+        let kind = |kind: io::ErrorKind| failed("write", io::Error::from(kind)).kind().clone();
+        assert_eq!(kind(io::ErrorKind::StorageFull), StoreErrorKind::DiskFull);
+        assert_eq!(
+            kind(io::ErrorKind::ReadOnlyFilesystem),
+            StoreErrorKind::ReadOnly
+        );
+        assert_eq!(kind(io::ErrorKind::InvalidData), StoreErrorKind::Corrupt);
+        assert_eq!(kind(io::ErrorKind::BrokenPipe), StoreErrorKind::Engine);
+    }
+
+    #[test]
+    fn only_a_format_above_ours_is_newer() {
+        let kind = |version| {
+            failed("open", Error::UpgradeRequired(version))
+                .kind()
+                .clone()
+        };
+        assert_eq!(kind(FORMAT + 1), StoreErrorKind::NewerFormat(4));
+        assert_eq!(kind(FORMAT - 1), StoreErrorKind::Corrupt);
+    }
+}

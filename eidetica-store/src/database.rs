@@ -1,0 +1,545 @@
+//! Owns the handle of one database: offering entries, reading the log, and what of it changes.
+//! Stores and transactions build on it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use eidetica_core::{
+    Arrival, DatabaseId, EntryId, Height, Kind, PublicKey, SignedEntry, StoreName,
+    authority::{Authority, Level},
+};
+use eidetica_crdt::{Row, RowRange};
+use tokio::sync::{Mutex, MutexGuard, watch};
+
+use crate::{
+    IngestReport, Offer, Order, Snapshot, Source, StoreError, StoreErrorKind, Transaction,
+    clock::Clock,
+    ingest::Chunk,
+    node::NodeFields,
+    nodes::Nodes,
+    rebuild::{self, Frontier},
+    rows::{self, DatabaseNo},
+    state::{SCAN_BYTES, State, log_chunk, tips_digest},
+    storage::Engine,
+    transaction::current_view,
+    views::OpenView,
+};
+
+/// A database on this device; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: Arc<Engine>,
+    id: DatabaseId,
+    number: DatabaseNo,
+    nodes: Nodes,
+    /// `None` while a commit is under way; left so when one fails or is dropped, and read anew.
+    state: Mutex<Option<State>>,
+    summary: watch::Sender<Summary>,
+}
+
+/// The set of entries that is here, in short. Equal tips mean equal sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// How many entries.
+    pub count: u64,
+    /// Entries without children, in order of arrival.
+    pub tips: Vec<EntryId>,
+    /// SHA-256 over the ascending ids of the tips.
+    pub digest: [u8; 32],
+    /// Renewed when arrivals lose their meaning; all zero before the root.
+    pub epoch: [u8; 16],
+    /// Who may do what, by everything that is here.
+    pub authority: Option<Arc<Authority>>,
+}
+
+impl Summary {
+    fn of(state: &State) -> Self {
+        let tips: Vec<_> = state.tips.values().copied().collect();
+        let authority = || state.graph.authority(&state.auth_all());
+        Self {
+            count: state.count,
+            digest: tips_digest(tips.iter().copied()),
+            tips,
+            epoch: state.head.as_ref().map_or([0; 16], |head| head.epoch),
+            authority: (state.count > 0).then(authority),
+        }
+    }
+
+    /// What a key may do, by everything that is here.
+    pub fn level(&self, key: &PublicKey) -> Level {
+        self.authority
+            .as_ref()
+            .map_or(Level::None, |authority| authority.level(key))
+    }
+}
+
+impl Database {
+    pub(crate) async fn open(
+        engine: Arc<Engine>,
+        id: DatabaseId,
+        number: DatabaseNo,
+    ) -> Result<Self, StoreError> {
+        let nodes = Nodes::new(number);
+        let snapshot = engine.backend.snapshot().await?;
+        let state = State::load(&*snapshot, &nodes, id, number).await?;
+        drop(snapshot);
+        let summary = watch::Sender::new(Summary::of(&state));
+        let inner = Inner {
+            engine,
+            id,
+            number,
+            nodes,
+            state: Mutex::new(Some(state)),
+            summary,
+        };
+        let database = Self(Arc::new(inner));
+        let mut guard = database.0.state.lock().await;
+        let mut state = database.take(&mut guard).await?;
+        database.settle(&mut state).await?;
+        *guard = Some(state);
+        drop(guard);
+        Ok(database)
+    }
+
+    /// The id.
+    pub fn id(&self) -> DatabaseId {
+        self.0.id
+    }
+
+    /// The set of entries that is here, as of the last commit.
+    pub fn frontier(&self) -> Summary {
+        self.0.summary.borrow().clone()
+    }
+
+    /// Shows the set of entries as it changes.
+    pub fn watch(&self) -> watch::Receiver<Summary> {
+        self.0.summary.subscribe()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.0.nodes
+    }
+
+    pub(crate) fn number(&self) -> DatabaseNo {
+        self.0.number
+    }
+
+    /// Offers entries. Members are committed durably with their effect on every view, in one
+    /// commit with the offer's extra rows; refused and incomplete ones leave nothing.
+    ///
+    /// # Errors
+    /// The backend failed; then nothing was stored.
+    ///
+    /// # Cancel safety
+    /// The offer is committed whole or not at all.
+    pub async fn ingest(&self, offer: Offer) -> Result<IngestReport, StoreError> {
+        let mut guard = self.0.state.lock().await;
+        let mut state = self.take(&mut guard).await?;
+        let snapshot = self.0.engine.backend.snapshot().await?;
+        let mut chunk = Chunk::new(self, &*snapshot);
+        chunk.refuse(offer.failed);
+        chunk.extra(offer.extra);
+        let source = offer.source.unwrap_or(Source::LOCAL);
+        for entry in &offer.entries {
+            chunk.add(&mut state, entry, source).await?;
+        }
+        let report = chunk.commit(&mut state).await?;
+        drop(snapshot);
+        self.settle(&mut state).await?;
+        self.publish(&state);
+        *guard = Some(state);
+        Ok(report)
+    }
+
+    /// The writer's state, to be put back after a commit that succeeded.
+    pub(crate) async fn take(
+        &self,
+        guard: &mut MutexGuard<'_, Option<State>>,
+    ) -> Result<State, StoreError> {
+        if let Some(state) = guard.take() {
+            return Ok(state);
+        }
+        self.0.nodes.clear();
+        let snapshot = self.0.engine.backend.snapshot().await?;
+        let state = State::load(&*snapshot, &self.0.nodes, self.0.id, self.0.number).await?;
+        // What failed may have been committed before it did.
+        self.publish(&state);
+        Ok(state)
+    }
+
+    pub(crate) async fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        self.0.state.lock().await
+    }
+
+    /// Brings void entries and begun rebuilds up to date.
+    pub(crate) async fn settle(&self, state: &mut State) -> Result<(), StoreError> {
+        match state.rejudge {
+            true => rebuild::rejudge(self, state).await,
+            false => rebuild::finish(self, state).await,
+        }
+    }
+
+    pub(crate) fn publish(&self, state: &State) {
+        let summary = Summary::of(state);
+        self.0.summary.send_if_modified(|now| {
+            let changed = *now != summary;
+            *now = summary;
+            changed
+        });
+    }
+
+    /// Where entries stand: their height and arrival, `None` for those that are not here.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn find(
+        &self,
+        ids: &[EntryId],
+    ) -> Result<Vec<Option<(Arrival, Height)>>, StoreError> {
+        let reader = self.reader().await?;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(match reader.arrival(id).await? {
+                Some(arrival) => {
+                    let node = self.nodes().node(&*reader.snapshot, arrival).await?;
+                    Some((arrival, node.fields.height))
+                }
+                None => None,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The entry of an id, if it is here.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn entry(&self, id: &EntryId) -> Result<Option<SignedEntry>, StoreError> {
+        let reader = self.reader().await?;
+        match reader.arrival(id).await? {
+            None => Ok(None),
+            Some(arrival) => {
+                let row = self.nodes().row(&*reader.snapshot, arrival).await?;
+                let entry = self.nodes().entry(&*reader.snapshot, arrival, row).await?;
+                Ok(Some(entry))
+            }
+        }
+    }
+
+    /// At most `limit` entries that arrived last, the newest first.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn log(&self, limit: usize) -> Result<Vec<(Arrival, SignedEntry)>, StoreError> {
+        let snapshot = self.0.engine.backend.snapshot().await?;
+        let range = rows::log_range(self.0.number, Arrival(0));
+        let mut log = Vec::new();
+        let mut range = range;
+        while log.len() < limit {
+            let left = limit - log.len();
+            let scan = snapshot
+                .scan(&range, Order::Descending, left, SCAN_BYTES)
+                .await?;
+            for (key, value) in &scan.rows {
+                let arrival = Arrival(rows::last_u64(key)?);
+                let row = crate::node::StoredRow::decode(value)?;
+                log.push((arrival, self.0.nodes.entry(&*snapshot, arrival, row).await?));
+            }
+            match scan.rows.last() {
+                Some((key, _)) if scan.more => range.end = Some(key.clone()),
+                _ => break,
+            }
+        }
+        Ok(log)
+    }
+
+    /// The entries that are not in the past of those of `seen` that are here, in order of
+    /// arrival from `from` on. Without any, everything.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn difference(
+        &self,
+        seen: &[EntryId],
+        from: Arrival,
+    ) -> Result<Difference, StoreError> {
+        let reader = self.reader().await?;
+        Ok(Difference {
+            database: self.clone(),
+            seen: reader.clock_of(seen).await?,
+            within: None,
+            next: from,
+            end: reader.end,
+        })
+    }
+
+    async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        // In this order everything before `end` is in the snapshot.
+        let end = Arrival(self.0.summary.borrow().count);
+        Ok(Reader {
+            nodes: &self.0.nodes,
+            snapshot: self.0.engine.backend.snapshot().await?,
+            end,
+        })
+    }
+
+    /// This device's identity.
+    pub fn device(&self) -> PublicKey {
+        self.0.engine.device.public()
+    }
+
+    /// At most `max` entries spread over the log: the newest, then further and further apart,
+    /// the root last. Whoever else has the database knows some of them.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn sample(&self, max: usize) -> Result<Vec<EntryId>, StoreError> {
+        let reader = self.reader().await?;
+        let mut sample = Vec::new();
+        for arrival in sample_arrivals(reader.end.0, max) {
+            sample.push(self.nodes().row(&*reader.snapshot, arrival).await?.id());
+        }
+        Ok(sample)
+    }
+
+    /// Starts a transaction on the current state.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn transaction(&self) -> Result<Transaction, StoreError> {
+        Transaction::begin(self.clone(), None).await
+    }
+
+    /// Starts a transaction on the state as of some entries, which become the parents of what
+    /// it commits.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`] if an entry is not here, [`StoreErrorKind::Invalid`]
+    /// without any, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn transaction_at(&self, frontier: &[EntryId]) -> Result<Transaction, StoreError> {
+        self.check_frontier(frontier).await?;
+        Transaction::begin(self.clone(), Some(frontier.to_vec())).await
+    }
+
+    pub(crate) async fn check_frontier(&self, frontier: &[EntryId]) -> Result<(), StoreError> {
+        if frontier.is_empty() {
+            let message = "a frontier names at least one entry";
+            return Err(StoreError::new(StoreErrorKind::Invalid, message));
+        }
+        let found = self.find(frontier).await?;
+        match frontier
+            .iter()
+            .zip(found)
+            .find(|(_, found)| found.is_none())
+        {
+            None => Ok(()),
+            Some((id, _)) => {
+                let message = format!("entry is not here. id=`{id}`");
+                Err(StoreError::new(StoreErrorKind::NotFound, message))
+            }
+        }
+    }
+
+    /// A view as of a frontier, in memory.
+    pub(crate) async fn view_at(
+        &self,
+        frontier: &[EntryId],
+        store: &StoreName,
+        kind: &Kind,
+    ) -> Result<OpenView, StoreError> {
+        let mut guard = self.0.state.lock().await;
+        let state = self.take(&mut guard).await?;
+        let clock = self.reader().await?.clock_of(frontier).await?;
+        let auth = state.auth_past(&clock);
+        let frontier = Frontier {
+            clock: Some(clock),
+            auth,
+        };
+        let name = (store.clone(), kind.clone());
+        let view = rebuild::view_at(self, &state, &frontier, &name).await;
+        *guard = Some(state);
+        view
+    }
+
+    /// Every row of a view, in order: what equal databases have alike but for the arrivals.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn rows(&self, store: &StoreName, kind: &Kind) -> Result<Vec<Row>, StoreError> {
+        let snapshot = self.0.engine.backend.snapshot().await?;
+        let mut view = current_view(&*snapshot, self, store, kind).await?;
+        view.load(&*snapshot, &RowRange::all()).await?;
+        view.into_rows()
+    }
+
+    /// The stores that have a view, with the kinds of their views, ascending.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn stores(&self) -> Result<BTreeSet<(StoreName, Kind)>, StoreError> {
+        let snapshot = self.0.engine.backend.snapshot().await?;
+        let range = rows::database_range(crate::Space::Store, self.0.number);
+        let found = crate::state::scan_all(&*snapshot, range).await?;
+        Ok(found
+            .iter()
+            .filter_map(|(key, _)| rows::split_view_name(key))
+            .collect())
+    }
+}
+
+/// The newest arrival, then ones at distances that grow by half each time, the root last.
+fn sample_arrivals(count: u64, max: usize) -> Vec<Arrival> {
+    let mut arrivals = Vec::new();
+    let mut distance = 1;
+    while distance < count && arrivals.len() + 1 < max {
+        arrivals.push(Arrival(count - distance));
+        distance += (distance / 2).max(1);
+    }
+    if count > 0 && max > 0 {
+        arrivals.push(Arrival(0));
+    }
+    arrivals
+}
+
+/// Looks at what is committed, beside a writer.
+struct Reader<'a> {
+    nodes: &'a Nodes,
+    snapshot: Box<dyn Snapshot>,
+    end: Arrival,
+}
+
+impl Reader<'_> {
+    async fn arrival(&self, id: &EntryId) -> Result<Option<Arrival>, StoreError> {
+        let found = self.nodes.arrival(&*self.snapshot, id).await?;
+        Ok(found.filter(|arrival| *arrival < self.end))
+    }
+
+    /// The clock of everything that the entries among `ids` which are here have seen.
+    async fn clock_of(&self, ids: &[EntryId]) -> Result<Clock, StoreError> {
+        let mut clock = Clock::default();
+        for id in ids {
+            if let Some(arrival) = self.arrival(id).await? {
+                let node = self.nodes.node(&*self.snapshot, arrival).await?;
+                clock.join(&node.clock);
+            }
+        }
+        Ok(clock)
+    }
+}
+
+/// Entries to be sent, read a chunk at a time.
+#[derive(Debug)]
+pub struct Difference {
+    database: Database,
+    seen: Clock,
+    /// Only what this has seen, if set.
+    within: Option<Clock>,
+    next: Arrival,
+    end: Arrival,
+}
+
+impl Difference {
+    /// Leaves only the entries among `ids` and those in their past.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn within(mut self, ids: &[EntryId]) -> Result<Self, StoreError> {
+        let reader = self.database.reader().await?;
+        self.within = Some(reader.clock_of(ids).await?);
+        Ok(self)
+    }
+
+    fn contains(&self, arrival: Arrival, fields: &NodeFields) -> bool {
+        let covers = |clock: &Clock| clock.of(fields.lane) >= fields.position;
+        arrival < self.end && !covers(&self.seen) && self.within.as_ref().is_none_or(covers)
+    }
+
+    /// At most `max` entries that follow, in order of arrival; none at the end.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing is skipped.
+    pub async fn next_chunk(
+        &mut self,
+        max: usize,
+    ) -> Result<Vec<(Arrival, SignedEntry)>, StoreError> {
+        let (engine, nodes) = (self.database.engine(), self.database.nodes());
+        let snapshot = engine.backend.snapshot().await?;
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut next = self.next;
+        while entries.is_empty() && next < self.end {
+            let chunk = log_chunk(&*snapshot, self.database.number(), next, max).await?;
+            if chunk.is_empty() {
+                break;
+            }
+            for (arrival, row) in chunk {
+                // Payloads with rows of their own do not count among the bytes of a scan.
+                if bytes > SCAN_BYTES {
+                    break;
+                }
+                next = Arrival(arrival.0 + 1);
+                if self.contains(arrival, &row.fields) {
+                    let entry = nodes.entry(&*snapshot, arrival, row).await?;
+                    bytes += entry
+                        .payloads()
+                        .iter()
+                        .flatten()
+                        .map(|p| p.len())
+                        .sum::<usize>();
+                    entries.push((arrival, entry));
+                }
+            }
+        }
+        self.next = next;
+        Ok(entries)
+    }
+
+    /// The arrival up to which everything has been handed out.
+    pub fn position(&self) -> Arrival {
+        self.next
+    }
+
+    /// The entries in the difference, counted from the clocks without reading them.
+    pub fn remaining(&self) -> u64 {
+        self.end.0.saturating_sub(self.seen.seen().max(self.next.0))
+    }
+}

@@ -1,0 +1,201 @@
+//! Owns the only way into a database: a chunk of entries, local or remote, becomes one commit
+//! of log, index and views. Judging one entry is `place`'s.
+
+use std::collections::{BTreeSet, HashSet};
+
+use eidetica_core::{Arrival, EntryId, SignedEntry, VerifiedEntry};
+
+use crate::{
+    Database, Durability, Refusal, Rule, Snapshot, Source, StoreError, WriteBatch,
+    node::{Node, encode_row},
+    place::{Verdict, place},
+    refusal::Incomplete,
+    rows::{self, HEAD_TIPS, Head},
+    state::{State, auth_index_key, is_auth, rejudge_key},
+    views::{Applier, OpenViews},
+};
+
+/// Entries offered to a database, parents before children.
+#[derive(Debug, Default)]
+pub struct Offer {
+    /// The entries.
+    pub entries: Vec<VerifiedEntry>,
+    /// Entries of the same stream that failed verification; what descends from them is refused.
+    pub failed: Vec<Refusal>,
+    /// Where they come from.
+    pub source: Option<Source>,
+    /// Rows of the caller that go into the same commit, such as cursors.
+    pub extra: WriteBatch,
+}
+
+/// What became of an offer. It is durable when the report is handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IngestReport {
+    /// Entries stored now.
+    pub stored: u64,
+    /// Entries that were here before.
+    pub known: u64,
+    /// Entries refused, the failed ones of the offer included.
+    pub refused: Vec<Refusal>,
+    /// Entries that cannot be judged yet, and are not stored.
+    pub incomplete: Vec<Incomplete>,
+}
+
+/// A commit in the making.
+pub(crate) struct Chunk<'a> {
+    database: &'a Database,
+    snapshot: &'a dyn Snapshot,
+    applier: Applier<'a>,
+    views: OpenViews,
+    batch: WriteBatch,
+    lanes: BTreeSet<u32>,
+    authors: BTreeSet<u32>,
+    refused: HashSet<EntryId>,
+    report: IngestReport,
+}
+
+impl<'a> Chunk<'a> {
+    pub(crate) fn new(database: &'a Database, snapshot: &'a dyn Snapshot) -> Self {
+        Self {
+            database,
+            snapshot,
+            applier: Applier::new(database.nodes(), &database.engine().kinds, snapshot),
+            views: OpenViews::default(),
+            batch: WriteBatch::new(),
+            lanes: BTreeSet::new(),
+            authors: BTreeSet::new(),
+            refused: HashSet::new(),
+            report: IngestReport::default(),
+        }
+    }
+
+    /// Counts entries as refused before any is offered.
+    pub(crate) fn refuse(&mut self, failed: Vec<Refusal>) {
+        for refusal in failed {
+            self.refused.insert(refusal.id);
+            self.report.refused.push(refusal);
+        }
+    }
+
+    /// Adds rows of the caller.
+    pub(crate) fn extra(&mut self, extra: WriteBatch) {
+        self.batch.append(extra);
+    }
+
+    /// Judges an entry and, if it is a new member, stores and applies it; else the rule it
+    /// broke, if it broke one.
+    pub(crate) async fn add(
+        &mut self,
+        state: &mut State,
+        entry: &VerifiedEntry,
+        source: Source,
+    ) -> Result<Option<Rule>, StoreError> {
+        let nodes = self.database.nodes();
+        match place(state, nodes, self.snapshot, &self.refused, entry, source).await? {
+            Verdict::Known => self.report.known += 1,
+            Verdict::Incomplete(incomplete) => self.report.incomplete.push(incomplete),
+            Verdict::Refused(rule) => {
+                self.refused.insert(entry.id());
+                self.report.refused.push(Refusal {
+                    id: entry.id(),
+                    rule: rule.clone(),
+                });
+                return Ok(Some(rule));
+            }
+            Verdict::Placed(node, is_void) => {
+                self.report.stored += 1;
+                self.write_entry(state, entry, &node, is_void);
+                if !is_void {
+                    let number = state.number;
+                    self.views
+                        .apply_entry(&mut self.applier, number, &mut state.views, entry, &node)
+                        .await?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn write_entry(&mut self, state: &State, entry: &SignedEntry, node: &Node, is_void: bool) {
+        let (number, arrival) = (state.number, node.arrival);
+        let (row, large) = encode_row(&node.fields, entry);
+        self.batch.put(rows::log_key(number, arrival), row);
+        for (change, payload) in large {
+            self.batch
+                .put(rows::pay_key(number, arrival, change), payload.to_vec());
+        }
+        self.batch
+            .put(rows::id_key(number, &node.id, arrival), Vec::new());
+        if is_auth(arrival, &node.fields) {
+            self.batch.put(auth_index_key(number, arrival), Vec::new());
+        }
+        if is_void {
+            self.batch.put(rows::void_key(number, arrival), Vec::new());
+        }
+        self.lanes.insert(node.fields.lane);
+        self.authors.insert(node.fields.author);
+    }
+
+    /// Commits the chunk and brings the state's head up to date.
+    pub(crate) async fn commit(mut self, state: &mut State) -> Result<IngestReport, StoreError> {
+        if self.report.stored > 0 {
+            self.write_state(state);
+        }
+        if !self.batch.writes().is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.database
+                .engine()
+                .backend
+                .commit(batch, Durability::Immediate)
+                .await?;
+            self.database.nodes().commit_pending();
+        }
+        Ok(self.report)
+    }
+
+    fn write_state(&mut self, state: &mut State) {
+        let number = state.number;
+        for lane in &self.lanes {
+            let row = rows::encode(&state.lanes[*lane as usize]);
+            self.batch.put(rows::lane_key(number, *lane), row);
+        }
+        for author in &self.authors {
+            let row = rows::encode(&state.authors[*author as usize]);
+            self.batch.put(rows::author_key(number, *author), row);
+        }
+        self.views.write(number, &mut self.batch);
+        if state.rejudge {
+            self.batch.put(rejudge_key(number), Vec::new());
+        }
+        let before = state.head.take();
+        let epoch = match &before {
+            Some(head) => head.epoch,
+            None => {
+                let row = rows::encode(&rows::DatabaseRow { number });
+                self.batch.expect(rows::database_key(&state.id), None);
+                self.batch.put(rows::database_key(&state.id), row);
+                self.database.engine().random()
+            }
+        };
+        self.write_tips(state);
+        let head = state.to_head(epoch);
+        let expected = before.as_ref().map(rows::encode::<Head>);
+        self.batch.expect(rows::head_key(number), expected);
+        self.batch.put(rows::head_key(number), rows::encode(&head));
+        state.head = Some(head);
+    }
+
+    /// Brings the rows of tips beyond the head's up to date.
+    fn write_tips(&mut self, state: &mut State) {
+        let beyond: BTreeSet<Arrival> = state.tips.keys().skip(HEAD_TIPS).copied().collect();
+        for arrival in state.tip_rows.difference(&beyond) {
+            self.batch.remove(rows::tip_key(state.number, *arrival));
+        }
+        for arrival in beyond.difference(&state.tip_rows) {
+            let id = state.tips[arrival];
+            self.batch
+                .put(rows::tip_key(state.number, *arrival), rows::encode(&id));
+        }
+        state.tip_rows = beyond;
+    }
+}

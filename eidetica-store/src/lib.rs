@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+
+mod backend;
+mod clock;
+mod database;
+mod doc_store;
+mod ingest;
+mod kind;
+mod node;
+mod nodes;
+mod place;
+mod rebuild;
+mod refusal;
+mod rows;
+mod state;
+mod storage;
+mod transaction;
+mod views;
+
+#[cfg(feature = "redb")]
+pub use crate::backend::redb::{RedbBackend, RedbOptions};
+pub use crate::{
+    backend::{
+        Backend, BackendLimits, Durability, Key, KeyRange, Order, Precondition, Scan, Snapshot,
+        Space, StoreError, StoreErrorKind, Write, WriteBatch, memory::MemoryBackend,
+    },
+    database::{Database, Difference, Summary},
+    doc_store::{DatabaseAt, DocDraft, DocStore, IntoPath, SettingsStore},
+    ingest::{IngestReport, Offer},
+    kind::Kinds,
+    node::Source,
+    refusal::{Incomplete, Refusal, Rule},
+    storage::Storage,
+    transaction::Transaction,
+};

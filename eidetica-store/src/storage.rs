@@ -1,0 +1,342 @@
+//! Owns what one device keeps in one backend: its key, its databases, rows of the layers
+//! above. What is in a database is `Database`'s.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use eidetica_core::{
+    DatabaseId, Entropy, EntryBuilder, Payload, PublicKey, SecretKey, StoreName, Timestamp,
+    VerifiedEntry, WallClock,
+    authority::{AuthOperation, Level},
+};
+use eidetica_crdt::{Doc, DocOp, Path, Scalar};
+
+use crate::{
+    Backend, Database, Durability, Kinds, Offer, StoreError, StoreErrorKind, WriteBatch,
+    kind::doc_kind,
+    rows::{self, DatabaseNo, DatabaseRow, FORMAT, corrupt},
+    state::scan_all,
+};
+
+/// Bytes of a database's name.
+const MAX_DATABASE_NAME_BYTES: usize = 256;
+
+/// What databases share: the backend, the device key, the clock, chance and the kinds.
+pub(crate) struct Engine {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) kinds: Kinds,
+    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) device: SecretKey,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// One device's data.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    engine: Arc<Engine>,
+    databases: Arc<Mutex<Databases>>,
+    /// Held while a database is opened, so that it is opened once.
+    opening: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Databases {
+    open: HashMap<DatabaseId, Database>,
+    next: u32,
+}
+
+impl Storage {
+    /// Opens the data in a backend; makes a device key if there is none.
+    ///
+    /// # Errors
+    /// The backend failed, or the data is damaged or of a newer format.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost; open again.
+    pub async fn open(
+        backend: Arc<dyn Backend>,
+        kinds: Kinds,
+        clock: Arc<dyn WallClock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StoreError> {
+        let snapshot = backend.snapshot().await?;
+        let fixed = [rows::sys("format"), rows::sys("device")];
+        let found = snapshot.get_many(&fixed).await?;
+        let device = match found.as_slice() {
+            [None, None] => create_device(&*backend, &*entropy).await?,
+            [Some(format), Some(device)] => {
+                check_format(format)?;
+                let bytes = device
+                    .as_slice()
+                    .try_into()
+                    .map_err(|_| corrupt("device"))?;
+                SecretKey::from_bytes(bytes)
+            }
+            _ => return Err(corrupt("format")),
+        };
+        let mut next = 0;
+        for (_, row) in scan_all(&*snapshot, rows::database_keys()).await? {
+            let row: DatabaseRow = rows::decode(&row, "db")?;
+            next = next.max(row.number.0 + 1);
+        }
+        drop(snapshot);
+        let engine = Arc::new(Engine {
+            backend,
+            kinds,
+            clock,
+            entropy,
+            device,
+        });
+        let databases = Arc::new(Mutex::new(Databases {
+            open: HashMap::new(),
+            next,
+        }));
+        Ok(Self {
+            engine,
+            databases,
+            opening: Arc::default(),
+        })
+    }
+
+    /// The device key.
+    pub fn device_key(&self) -> &SecretKey {
+        &self.engine.device
+    }
+
+    /// The device's identity.
+    pub fn public_key(&self) -> PublicKey {
+        self.engine.device.public()
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.engine.backend
+    }
+
+    /// The clock.
+    pub fn now(&self) -> Timestamp {
+        self.engine.now()
+    }
+
+    /// Random bytes.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        self.engine.random()
+    }
+
+    /// The databases that are here, ascending by id.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn databases(&self) -> Result<Vec<DatabaseId>, StoreError> {
+        let snapshot = self.engine.backend.snapshot().await?;
+        let found = scan_all(&*snapshot, rows::database_keys()).await?;
+        found
+            .iter()
+            .map(|(key, _)| {
+                let id = key.last_chunk().ok_or_else(|| corrupt("db"))?;
+                Ok(DatabaseId::from(eidetica_core::EntryId::from_bytes(*id)))
+            })
+            .collect()
+    }
+
+    /// Creates a database with this device as its first admin.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`] if the name is empty or over 256 bytes, or the backend
+    /// failed.
+    ///
+    /// # Cancel safety
+    /// The database is created whole or not at all.
+    pub async fn create_database(&self, name: &str) -> Result<Database, StoreError> {
+        if name.is_empty() || name.len() > MAX_DATABASE_NAME_BYTES {
+            let message = format!(
+                "a database's name has 1 to 256 bytes. bytes=`{}`",
+                name.len()
+            );
+            return Err(StoreError::new(StoreErrorKind::Invalid, message));
+        }
+        let root = self.root(name)?;
+        let database = self.attach(DatabaseId::from(root.id())).await?;
+        let offer = Offer {
+            entries: vec![root],
+            ..Offer::default()
+        };
+        let report = database.ingest(offer).await?;
+        match report.stored {
+            1 => Ok(database),
+            _ => Err(corrupt("root")),
+        }
+    }
+
+    fn root(&self, name: &str) -> Result<VerifiedEntry, StoreError> {
+        let invalid =
+            |e: &dyn fmt::Display| StoreError::new(StoreErrorKind::Invalid, e.to_string());
+        let path = Path::root().key("name").map_err(|e| invalid(&e))?;
+        let set = DocOp::Set {
+            path,
+            value: Scalar::Text(name.to_owned()),
+        };
+        let settings =
+            Payload::encode_operations(doc_kind(), <Doc as eidetica_crdt::Crdt>::VERSION, &[set])
+                .map_err(|e| invalid(&e))?;
+        let admin = AuthOperation::set(self.public_key(), Level::Admin(0), "");
+        let auth = AuthOperation::encode_payload(&[admin]).map_err(|e| invalid(&e))?;
+        EntryBuilder::root(self.engine.random(), self.engine.now())
+            .with_change(StoreName::auth(), auth)
+            .with_change(StoreName::settings(), settings)
+            .sign(&self.engine.device)
+            .map_err(|e| invalid(&e))?
+            .verify()
+            .map_err(|e| invalid(&e))
+    }
+
+    /// A database that is here.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`], or the backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn database(&self, id: DatabaseId) -> Result<Database, StoreError> {
+        let database = self.attach(id).await?;
+        match database.frontier().count {
+            0 => {
+                let message = format!("database is not here. database=`{id}`");
+                Err(StoreError::new(StoreErrorKind::NotFound, message))
+            }
+            _ => Ok(database),
+        }
+    }
+
+    /// A database that may not be here yet: it has no entries until its root is ingested.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn attach(&self, id: DatabaseId) -> Result<Database, StoreError> {
+        let _opening = self.opening.lock().await;
+        if let Some(database) = self.lock().open.get(&id) {
+            return Ok(database.clone());
+        }
+        let snapshot = self.engine.backend.snapshot().await?;
+        let row = snapshot.get_many(&[rows::database_key(&id)]).await?;
+        let number = match row.into_iter().next().flatten() {
+            Some(row) => rows::decode::<DatabaseRow>(&row, "db")?.number,
+            None => self.lock().take_number(),
+        };
+        drop(snapshot);
+        let database = Database::open(Arc::clone(&self.engine), id, number).await?;
+        Ok(self.lock().open.entry(id).or_insert(database).clone())
+    }
+
+    /// Reads a row of the layers above, by its name below `sys/`.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn row(&self, name: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let snapshot = self.engine.backend.snapshot().await?;
+        let key = crate::Key::new(crate::Space::Sys, name);
+        Ok(snapshot.get_many(&[key]).await?.pop().flatten())
+    }
+
+    /// Reads the rows whose names start with `prefix`, in order.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn rows(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let snapshot = self.engine.backend.snapshot().await?;
+        scan_all(&*snapshot, rows::prefix(crate::Space::Sys, prefix.to_vec())).await
+    }
+
+    /// Commits rows of the layers above, durably.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// The batch is committed whole or not at all.
+    pub async fn commit(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.engine
+            .backend
+            .commit(batch, Durability::Immediate)
+            .await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Databases> {
+        // A panic elsewhere leaves a map that is whole.
+        self.databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Databases {
+    fn take_number(&mut self) -> DatabaseNo {
+        self.next += 1;
+        DatabaseNo(self.next - 1)
+    }
+}
+
+async fn create_device(
+    backend: &dyn Backend,
+    entropy: &dyn Entropy,
+) -> Result<SecretKey, StoreError> {
+    let mut seed = [0; 32];
+    entropy.fill(&mut seed);
+    let mut batch = WriteBatch::new();
+    batch.expect(rows::sys("device"), None);
+    batch.put(rows::sys("format"), FORMAT.to_be_bytes().to_vec());
+    batch.put(rows::sys("device"), seed.to_vec());
+    backend.commit(batch, Durability::Immediate).await?;
+    Ok(SecretKey::from_bytes(&seed))
+}
+
+fn check_format(row: &[u8]) -> Result<(), StoreError> {
+    let found = row
+        .try_into()
+        .map(u32::from_be_bytes)
+        .map_err(|_| corrupt("format"))?;
+    match found {
+        FORMAT => Ok(()),
+        newer => {
+            let message = format!(
+                "data has format {newer}, this program knows {FORMAT}: use a newer program"
+            );
+            Err(StoreError::new(StoreErrorKind::NewerFormat(newer), message))
+        }
+    }
+}

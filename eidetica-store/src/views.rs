@@ -1,0 +1,349 @@
+//! Owns applying entries to views: opening them, loading rows on demand, writing the changes
+//! back. Which entries apply, and when, is the caller's.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashMap},
+};
+
+use eidetica_core::{Arrival, PublicKey, Timestamp};
+use eidetica_crdt::{Cause, Past, Row, RowRange, View, ViewError};
+
+use crate::{
+    Key, KeyRange, Order, Snapshot, Space, StoreError, WriteBatch,
+    kind::{Kinds, Operations, Reading},
+    node::Node,
+    nodes::Nodes,
+    rows::{self, DatabaseNo, ViewRow, corrupt},
+    state::{SCAN_BYTES, SCAN_ROWS, ViewName},
+};
+
+/// What of an entry its operations need.
+#[derive(Debug)]
+pub(crate) struct Applied<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) author: PublicKey,
+    pub(crate) timestamp: Timestamp,
+}
+
+/// One view while entries are applied to it.
+#[derive(Debug)]
+pub(crate) struct OpenView {
+    view: View,
+    /// Where its rows are in the backend; `None` for a view that lives in memory only.
+    stored: Option<Vec<u8>>,
+}
+
+impl OpenView {
+    /// A view in memory, without rows.
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            view: View::empty(),
+            stored: None,
+        }
+    }
+
+    /// A generation of a view that has no rows yet.
+    pub(crate) fn fresh(prefix: Vec<u8>) -> Self {
+        Self {
+            view: View::empty(),
+            stored: Some(prefix),
+        }
+    }
+
+    /// A generation of a view, nothing of it loaded.
+    pub(crate) fn stored(prefix: Vec<u8>) -> Self {
+        Self {
+            view: View::new(),
+            stored: Some(prefix),
+        }
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(crate) fn view_mut(&mut self) -> &mut View {
+        &mut self.view
+    }
+
+    /// Loads a range if it is not in memory.
+    pub(crate) async fn load(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        range: &RowRange,
+    ) -> Result<(), StoreError> {
+        if self.view.is_loaded(range) {
+            return Ok(());
+        }
+        let prefix = self.stored.as_deref().unwrap_or_default();
+        let loaded = read_rows(snapshot, prefix, range).await?;
+        self.view.load(range.clone(), loaded);
+        Ok(())
+    }
+
+    /// The rows of a view that is loaded whole.
+    pub(crate) fn into_rows(self) -> Result<Vec<Row>, StoreError> {
+        let rows = self.view.scan(&RowRange::all());
+        let rows = rows.map_err(|e| corrupt("view").with_source(e))?;
+        Ok(rows.cloned().collect())
+    }
+
+    /// Puts the changed rows into a batch.
+    pub(crate) fn write(&mut self, batch: &mut WriteBatch) {
+        let Some(prefix) = &self.stored else { return };
+        for (key, row) in self.view.take_changes() {
+            let key = Key::new(Space::View, [prefix.as_slice(), &key].concat());
+            match row {
+                Some(row) => batch.put(key, encode_value(&row)),
+                None => batch.remove(key),
+            }
+        }
+    }
+}
+
+/// Applies entries to views of one database.
+#[derive(Debug)]
+pub(crate) struct Applier<'a> {
+    pub(crate) nodes: &'a Nodes,
+    pub(crate) kinds: &'a Kinds,
+    pub(crate) snapshot: &'a dyn Snapshot,
+    /// Lane and position of entries whose rows were loaded.
+    places: HashMap<Arrival, (u32, u32)>,
+}
+
+impl<'a> Applier<'a> {
+    pub(crate) fn new(nodes: &'a Nodes, kinds: &'a Kinds, snapshot: &'a dyn Snapshot) -> Self {
+        Self {
+            nodes,
+            kinds,
+            snapshot,
+            places: HashMap::new(),
+        }
+    }
+
+    /// Applies a payload's operations, in order.
+    pub(crate) async fn apply(
+        &mut self,
+        open: &mut OpenView,
+        operations: &dyn Operations,
+        entry: &Applied<'_>,
+    ) -> Result<(), StoreError> {
+        let mut ranges = Vec::new();
+        for index in 0..operations.len() {
+            operations.touches(index, &mut ranges);
+            for range in ranges.drain(..) {
+                open.load(self.snapshot, &range).await?;
+            }
+            self.apply_one(open, operations, index, entry).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies one operation, again each time that something it needs had to be loaded.
+    async fn apply_one(
+        &mut self,
+        open: &mut OpenView,
+        operations: &dyn Operations,
+        index: usize,
+        entry: &Applied<'_>,
+    ) -> Result<(), StoreError> {
+        loop {
+            match self.try_apply(&mut open.view, operations, index, entry) {
+                Applying::Done => return Ok(()),
+                Applying::Stuck(ViewError::NotLoaded(range)) => {
+                    open.load(self.snapshot, &range).await?;
+                }
+                Applying::Stuck(_) => return Err(corrupt("view")),
+                Applying::UnknownPlace(arrival) => {
+                    let place = self.nodes.place(self.snapshot, arrival).await?;
+                    self.places.insert(arrival, place);
+                }
+            }
+        }
+    }
+
+    /// Applies one operation whole or not at all.
+    fn try_apply(
+        &self,
+        view: &mut View,
+        operations: &dyn Operations,
+        index: usize,
+        entry: &Applied<'_>,
+    ) -> Applying {
+        view.savepoint();
+        let past = KnownPast {
+            node: entry.node,
+            places: &self.places,
+            unknown: Cell::new(None),
+        };
+        let cause = Cause {
+            entry: entry.node.id,
+            index: index as u16,
+            timestamp: entry.timestamp,
+            author: entry.author,
+            arrival: entry.node.arrival,
+            past: &past,
+        };
+        let outcome = match (operations.apply(index, view, &cause), past.unknown.get()) {
+            (Ok(()), None) => return Applying::Done,
+            (_, Some(arrival)) => Applying::UnknownPlace(arrival),
+            (Err(error), None) => Applying::Stuck(error),
+        };
+        view.rollback();
+        outcome
+    }
+}
+
+/// What came of trying an operation.
+enum Applying {
+    Done,
+    /// Rows must be loaded first.
+    Stuck(ViewError),
+    /// It must be known first whether the writer saw this entry.
+    UnknownPlace(Arrival),
+}
+
+/// The past of an entry, as far as the places of other entries are known.
+struct KnownPast<'a> {
+    node: &'a Node,
+    places: &'a HashMap<Arrival, (u32, u32)>,
+    unknown: Cell<Option<Arrival>>,
+}
+
+impl Past for KnownPast<'_> {
+    fn contains(&self, arrival: Arrival) -> bool {
+        // An entry that has seen as many as arrived before it has seen them all.
+        if self.node.clock.seen() > self.node.arrival.0 {
+            return arrival < self.node.arrival;
+        }
+        match self.places.get(&arrival) {
+            Some((lane, position)) => self.node.covers(*lane, *position),
+            None => {
+                self.unknown.set(Some(arrival));
+                false
+            }
+        }
+    }
+}
+
+/// The views that a chunk of entries changes.
+#[derive(Debug, Default)]
+pub(crate) struct OpenViews {
+    open: BTreeMap<ViewName, OpenView>,
+    changed: BTreeMap<ViewName, ViewRow>,
+}
+
+impl OpenViews {
+    /// Applies every change of an entry to its view.
+    pub(crate) async fn apply_entry(
+        &mut self,
+        applier: &mut Applier<'_>,
+        number: DatabaseNo,
+        views: &mut BTreeMap<ViewName, ViewRow>,
+        entry: &eidetica_core::SignedEntry,
+        node: &Node,
+    ) -> Result<(), StoreError> {
+        let header = entry.header();
+        let applied = Applied {
+            node,
+            author: header.author,
+            timestamp: header.timestamp,
+        };
+        for (change, payload) in header.changes.iter().zip(entry.payloads()) {
+            let Some(Ok((kind, reading))) = payload.as_ref().map(|p| applier.kinds.read(p)) else {
+                continue;
+            };
+            let operations = match reading {
+                Reading::Operations(operations) => Some(operations),
+                Reading::Unknown => None,
+                Reading::Bad => continue,
+            };
+            let name = (change.store.clone(), kind);
+            let is_new = !views.contains_key(&name);
+            let row = views.entry(name.clone()).or_insert(ViewRow::new());
+            row.complete &= operations.is_some();
+            if is_new || operations.is_none() {
+                self.changed.insert(name.clone(), row.clone());
+            }
+            let Some(operations) = operations else {
+                continue;
+            };
+            let open = self.open.entry(name).or_insert_with_key(|(store, kind)| {
+                let prefix = rows::generation_key(number, store, kind, row.generation);
+                if is_new {
+                    OpenView::fresh(prefix)
+                } else {
+                    OpenView::stored(prefix)
+                }
+            });
+            applier.apply(open, operations.as_ref(), &applied).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts every changed row and view into a batch.
+    pub(crate) fn write(&mut self, number: DatabaseNo, batch: &mut WriteBatch) {
+        for open in self.open.values_mut() {
+            open.write(batch);
+        }
+        for ((store, kind), row) in std::mem::take(&mut self.changed) {
+            batch.put(rows::view_key(number, &store, &kind), rows::encode(&row));
+        }
+    }
+}
+
+/// Reads the rows of a range of a generation, in order.
+pub(crate) async fn read_rows(
+    snapshot: &dyn Snapshot,
+    prefix: &[u8],
+    range: &RowRange,
+) -> Result<Vec<Row>, StoreError> {
+    let mut read = Vec::new();
+    let mut keys = key_range(prefix, range);
+    loop {
+        let scan = snapshot
+            .scan(&keys, Order::Ascending, SCAN_ROWS, SCAN_BYTES)
+            .await?;
+        for (key, value) in &scan.rows {
+            read.push(decode_row(&key[prefix.len()..], value)?);
+        }
+        match scan.rows.last() {
+            Some((key, _)) if scan.more => keys.start = [key.as_slice(), &[0]].concat(),
+            _ => return Ok(read),
+        }
+    }
+}
+
+/// The stored keys of a range of a generation.
+pub(crate) fn key_range(prefix: &[u8], range: &RowRange) -> KeyRange {
+    let whole = rows::prefix(Space::View, prefix.to_vec());
+    let end = match &range.end {
+        Some(end) => Some([prefix, end].concat()),
+        None => whole.end,
+    };
+    KeyRange {
+        space: Space::View,
+        start: [prefix, &range.start].concat(),
+        end,
+    }
+}
+
+/// The value of a stored row: the arrival and what the kind wrote.
+fn encode_value(row: &Row) -> Vec<u8> {
+    let mut value = rows::encode(&row.arrival);
+    value.extend_from_slice(&row.value);
+    value
+}
+
+pub(crate) fn decode_row(key: &[u8], value: &[u8]) -> Result<Row, StoreError> {
+    let (path, stamp) = Row::split_key(key).ok_or_else(|| corrupt("view"))?;
+    let (arrival, value) =
+        postcard::take_from_bytes::<Arrival>(value).map_err(|_| corrupt("view"))?;
+    Ok(Row {
+        path,
+        stamp,
+        arrival,
+        value: value.to_vec(),
+    })
+}

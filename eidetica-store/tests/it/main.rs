@@ -1,0 +1,3 @@
+//! Owns the tests of this crate that use the testkit, one module a subject.
+
+mod backend;

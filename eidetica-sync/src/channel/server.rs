@@ -1,0 +1,216 @@
+//! Owns the answering side of channels: it turns requests of a transport into requests of proven
+//! peers. What these are answered is the handler's.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use eidetica_transport::{
+    FrameStream, SyncHandler, TransportContext, TransportError, TransportErrorKind,
+};
+use futures_core::Stream;
+use snow::HandshakeState;
+
+use crate::channel::{
+    ChannelIdentity, ESTABLISHED, HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, PLAIN,
+    PeerHandler, RequestContext, SEALED, SessionId, UNKNOWN_SESSION,
+    identity::{random_id, read_proof, read_start},
+    recent::Recent,
+    session::{CONFIRMATION, Ends, Nonces, SealedAnswer, Session},
+};
+
+/// Sessions kept; a peer whose session was forgotten pays one new handshake.
+const MAX_SESSIONS: usize = 1024;
+/// Handshakes begun and not ended; anybody can begin one, so few are kept.
+const MAX_HANDSHAKES: usize = 256;
+
+/// Answers a transport's requests once their sender is proven.
+pub struct SecureServer {
+    identity: ChannelIdentity,
+    inner: Arc<dyn PeerHandler>,
+    handshakes: Mutex<Recent<SessionId, HandshakeState>>,
+    sessions: Mutex<Recent<SessionId, Arc<Session>>>,
+}
+
+impl SecureServer {
+    /// Answers as this device, by what `inner` answers.
+    pub fn new(identity: ChannelIdentity, inner: Arc<dyn PeerHandler>) -> Self {
+        Self {
+            identity,
+            inner,
+            handshakes: Mutex::new(Recent::new(MAX_HANDSHAKES)),
+            sessions: Mutex::new(Recent::new(MAX_SESSIONS)),
+        }
+    }
+
+    async fn plain(&self, context: TransportContext, request: Bytes) -> FrameStream {
+        let TransportContext {
+            transport,
+            remote_address,
+            proven,
+        } = context;
+        match proven {
+            Some(peer) => {
+                let context = RequestContext {
+                    transport,
+                    remote_address,
+                    peer,
+                };
+                self.inner.handle(context, request).await
+            }
+            None => refuse("a plain request over a transport that proves nothing"),
+        }
+    }
+
+    fn start_handshake(&self, message: &[u8]) -> Result<Bytes, Refused> {
+        let mut handshake = self.identity.respond()?;
+        read_start(&mut handshake, message).ok_or(Refused("the handshake is malformed"))?;
+        let id = random_id().map_err(|_| Refused("no random bytes"))?;
+        let message = self.identity.prove(&mut handshake)?;
+        lock(&self.handshakes).insert(id, handshake);
+        Ok([&[HANDSHAKE_ANSWER], &id[..], &message].concat().into())
+    }
+
+    fn end_handshake(&self, context: &TransportContext, request: &[u8]) -> Result<Bytes, Refused> {
+        let (id, message) = split_id(request)?;
+        let Some(mut handshake) = lock(&self.handshakes).remove(&id) else {
+            return Ok(Bytes::from_static(&[UNKNOWN_SESSION]));
+        };
+        let peer = read_proof(&mut handshake, message)
+            .ok_or(Refused("the sender does not prove a device key"))?;
+        check_proven(context, peer)?;
+        let session = Session::new(handshake.into_stateless_transport_mode()?, peer);
+        let mut answer = vec![ESTABLISHED];
+        session
+            .seal(
+                &mut Nonces::new(CONFIRMATION),
+                &[],
+                Ends::Stream,
+                &mut answer,
+            )
+            .map_err(|_| Refused("the session cannot be confirmed"))?;
+        lock(&self.sessions).insert(id, Arc::new(session));
+        Ok(answer.into())
+    }
+
+    /// Opens a sealed request; `Ok(None)` if its session is unknown.
+    fn open(
+        &self,
+        context: &TransportContext,
+        request: &[u8],
+    ) -> Result<Option<(Arc<Session>, u32, Bytes)>, Refused> {
+        let (id, rest) = split_id(request)?;
+        let (stream, sealed) = rest.split_first_chunk().ok_or(Refused("too short"))?;
+        let stream = u32::from_be_bytes(*stream);
+        let Some(session) = lock(&self.sessions).get(&id).cloned() else {
+            return Ok(None);
+        };
+        check_proven(context, session.peer())?;
+        match session.open(&mut Nonces::new(stream), sealed) {
+            Some((request, Ends::Stream)) if session.accept(stream) => {
+                Ok(Some((session, stream, request)))
+            }
+            Some((_, Ends::Stream)) => Err(Refused("the request was received before")),
+            _ => Err(Refused("the request is not as it was sealed")),
+        }
+    }
+
+    async fn sealed(&self, context: TransportContext, request: Bytes) -> FrameStream {
+        let (session, stream, request) = match self.open(&context, &request) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return answer(Bytes::from_static(&[UNKNOWN_SESSION])),
+            Err(Refused(why)) => return refuse(why),
+        };
+        let TransportContext {
+            transport,
+            remote_address,
+            ..
+        } = context;
+        let context = RequestContext {
+            transport,
+            remote_address,
+            peer: session.peer(),
+        };
+        let frames = self.inner.handle(context, request).await;
+        Box::pin(SealedAnswer::new(session, stream, frames))
+    }
+}
+
+#[async_trait]
+impl SyncHandler for SecureServer {
+    async fn handle_request(&self, context: TransportContext, mut request: Bytes) -> FrameStream {
+        if request.is_empty() {
+            return refuse("an empty request");
+        }
+        let kind = request.get_u8();
+        let answered = match kind {
+            PLAIN => return self.plain(context, request).await,
+            SEALED => return self.sealed(context, request).await,
+            HANDSHAKE_START => self.start_handshake(&request),
+            HANDSHAKE_END => self.end_handshake(&context, &request),
+            _ => Err(Refused("a request of an unknown kind")),
+        };
+        answered.map_or_else(|Refused(why)| refuse(why), answer)
+    }
+}
+
+impl fmt::Debug for SecureServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecureServer")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request is not answered.
+struct Refused(&'static str);
+
+impl From<snow::Error> for Refused {
+    fn from(_: snow::Error) -> Self {
+        Self("the handshake failed")
+    }
+}
+
+fn check_proven(context: &TransportContext, peer: eidetica_core::PublicKey) -> Result<(), Refused> {
+    match context.proven {
+        Some(proven) if proven != peer => Err(Refused("the transport proves another sender")),
+        _ => Ok(()),
+    }
+}
+
+fn split_id(request: &[u8]) -> Result<(SessionId, &[u8]), Refused> {
+    let (id, rest) = request.split_first_chunk().ok_or(Refused("too short"))?;
+    Ok((*id, rest))
+}
+
+/// Every holder leaves the value whole even if it panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn answer(frame: Bytes) -> FrameStream {
+    Box::pin(Once(Some(Ok(frame))))
+}
+
+fn refuse(why: &str) -> FrameStream {
+    let message = format!("channel refused the request: {why}");
+    Box::pin(Once(Some(Err(TransportError::new(
+        TransportErrorKind::Protocol,
+        message,
+    )))))
+}
+
+struct Once(Option<Result<Bytes, TransportError>>);
+
+impl Stream for Once {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.take())
+    }
+}

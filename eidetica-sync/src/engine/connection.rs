@@ -1,0 +1,123 @@
+//! Owns asking one peer: requests through the channel, answers frame by frame with deadlines
+//! and counted bytes.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use eidetica_core::PublicKey;
+use eidetica_transport::{FrameStream, PeerAddress, SyncTransport};
+use tokio::time::timeout;
+
+use crate::{
+    Answer, ProtocolError, Request, SecureClient,
+    engine::{SyncError, SyncErrorKind},
+};
+
+/// How long the next frame may take; a peer that is silent for longer is gone.
+const FRAME_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A peer at one address.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    client: Arc<SecureClient>,
+    transport: Arc<dyn SyncTransport>,
+    address: PeerAddress,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// An answer that is being read.
+pub(crate) struct AnswerStream {
+    pub(crate) peer: PublicKey,
+    frames: FrameStream,
+    counters: Arc<Counters>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        client: Arc<SecureClient>,
+        transport: Arc<dyn SyncTransport>,
+        address: PeerAddress,
+    ) -> Self {
+        Self {
+            client,
+            transport,
+            address,
+            counters: Arc::default(),
+        }
+    }
+
+    pub(crate) async fn request(&self, request: &Request) -> Result<AnswerStream, SyncError> {
+        let bytes = request.encode();
+        self.counters.requests.fetch_add(1, Relaxed);
+        self.counters
+            .bytes_out
+            .fetch_add(bytes.len() as u64, Relaxed);
+        let asked = self.client.request(&*self.transport, &self.address, bytes);
+        let (peer, frames) = timeout(FRAME_DEADLINE, asked)
+            .await
+            .map_err(|_| silent())??;
+        Ok(AnswerStream {
+            peer,
+            frames,
+            counters: Arc::clone(&self.counters),
+        })
+    }
+
+    /// Bytes in, bytes out, requests.
+    pub(crate) fn counted(&self) -> (u64, u64, u64) {
+        let Counters {
+            bytes_in,
+            bytes_out,
+            requests,
+        } = &*self.counters;
+        (
+            bytes_in.load(Relaxed),
+            bytes_out.load(Relaxed),
+            requests.load(Relaxed),
+        )
+    }
+}
+
+impl AnswerStream {
+    /// The next frame; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Answer>, SyncError> {
+        let next = poll_fn(|cx| self.frames.as_mut().poll_next(cx));
+        match timeout(FRAME_DEADLINE, next).await.map_err(|_| silent())? {
+            None => Ok(None),
+            Some(frame) => {
+                let frame = frame.map_err(|e| SyncError::from(crate::ChannelError::from(e)))?;
+                self.counters
+                    .bytes_in
+                    .fetch_add(frame.len() as u64, Relaxed);
+                Ok(Some(Answer::decode(&frame)?))
+            }
+        }
+    }
+
+    /// The next frame, which must be there.
+    pub(crate) async fn expect(&mut self) -> Result<Answer, SyncError> {
+        let ended = || SyncError::from(ProtocolError::Malformed("answer"));
+        self.next().await?.ok_or_else(ended)
+    }
+}
+
+fn silent() -> SyncError {
+    let message = format!(
+        "the peer was silent. seconds=`{}`",
+        FRAME_DEADLINE.as_secs()
+    );
+    SyncError::new(SyncErrorKind::Interrupted, message)
+}

@@ -1,0 +1,226 @@
+//! Owns the asking side of `Open`: what this device lacks, committed as it comes.
+
+use eidetica_core::{EntryId, PublicKey};
+use eidetica_store::Database;
+
+use crate::{
+    Answer, Budget, Cursor, End, Epoch, Hints, Open, OpenAnswer, Request, Rule, RuleSet,
+    TipsDigest,
+    engine::{
+        SyncError,
+        connection::{AnswerStream, Connection},
+        peers::Peers,
+        transfer::{Brought, Intake},
+    },
+    limits::{MAX_HAVES, MAX_TIPS, MAX_WANTS},
+};
+
+/// Bytes after which an answer is to stop; the rest is asked for from the last mark.
+const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+/// Milliseconds after which an answer is to stop.
+const ANSWER_MILLIS: u32 = 20_000;
+
+/// What a pull found out.
+#[derive(Debug)]
+pub(crate) struct Pulled {
+    pub(crate) peer: PublicKey,
+    /// The last answer's head.
+    pub(crate) answer: OpenAnswer,
+    /// The rule that brought the first entries.
+    pub(crate) rule: Rule,
+    pub(crate) brought: Brought,
+}
+
+/// How the next `Open` is asked.
+#[derive(Debug, Clone, Default)]
+struct Asking {
+    without: RuleSet,
+    /// Whether to name ancestors: the peer found no rule without them.
+    haves: bool,
+    wants: Vec<EntryId>,
+}
+
+/// One answer, taken in.
+enum Outcome {
+    /// The peer needs ancestors named.
+    NeedHints,
+    /// The answer ended; whether its budget ended it.
+    Ended(Box<OpenAnswer>, Brought, bool),
+    /// It led to a parent that nobody knows.
+    UnknownParent(Box<OpenAnswer>, Brought),
+}
+
+/// Asks until everything that the peer had is committed here.
+pub(crate) async fn pull(
+    connection: &Connection,
+    peers: &Peers,
+    database: &Database,
+    expected: Option<PublicKey>,
+) -> Result<Pulled, SyncError> {
+    let mut asking = Asking::default();
+    let mut peer = expected;
+    let mut total = Brought::default();
+    let mut first_rule = None;
+    loop {
+        let cursor = match &peer {
+            Some(peer) => peers.cursor(database.id(), peer).await?,
+            None => None,
+        };
+        let request = open(database, cursor, &asking).await?;
+        let mut stream = connection
+            .request(&Request::Open(Box::new(request)))
+            .await?;
+        let answerer = stream.peer;
+        peer = Some(answerer);
+        match take_in(&mut stream, database, answerer).await? {
+            Outcome::NeedHints if !asking.haves => asking.haves = true,
+            Outcome::NeedHints => {
+                return Err(SyncError::protocol(
+                    "the peer asks for hints that it was given",
+                ));
+            }
+            Outcome::Ended(answer, brought, more) => {
+                let progressed = brought.stored > 0;
+                add(&mut total, brought);
+                let rule = *first_rule.get_or_insert(answer.rule);
+                if !more {
+                    return Ok(Pulled {
+                        peer: answerer,
+                        answer: *answer,
+                        rule,
+                        brought: total,
+                    });
+                }
+                if !progressed {
+                    return Err(SyncError::protocol("the peer's answers make no progress"));
+                }
+            }
+            Outcome::UnknownParent(answer, brought) => {
+                add(&mut total, brought);
+                if asking.without.contains(answer.rule) {
+                    return Err(SyncError::protocol(
+                        "the peer withholds parents of its entries",
+                    ));
+                }
+                asking.without = asking.without.with(answer.rule);
+                asking.haves = true;
+                asking.wants = missing(database, &answer.tips).await?;
+            }
+        }
+    }
+}
+
+fn add(total: &mut Brought, more: Brought) {
+    total.stored += more.stored;
+    total.known += more.known;
+    total.refused.extend(more.refused);
+    total.incomplete |= more.incomplete;
+}
+
+async fn open(
+    database: &Database,
+    cursor: Option<Cursor>,
+    asking: &Asking,
+) -> Result<Open, SyncError> {
+    let held = database.frontier();
+    let haves = match asking.haves {
+        true => database.sample(MAX_HAVES).await?,
+        false => Vec::new(),
+    };
+    let newest = held.tips.len().saturating_sub(MAX_TIPS);
+    let hints = Hints {
+        tips: held.tips[newest..].to_vec(),
+        haves,
+        ..Hints::default()
+    };
+    Ok(Open {
+        database: database.id(),
+        cursor,
+        count: held.count,
+        tips_digest: TipsDigest::of(held.tips),
+        hints: Some(hints),
+        wants: asking.wants.clone(),
+        budget: Budget {
+            bytes: ANSWER_BYTES,
+            millis: ANSWER_MILLIS,
+        },
+        without: asking.without,
+    })
+}
+
+async fn take_in(
+    stream: &mut AnswerStream,
+    database: &Database,
+    peer: PublicKey,
+) -> Result<Outcome, SyncError> {
+    let answer = match stream.expect().await? {
+        Answer::Open(answer) => Box::new(answer),
+        Answer::NeedHints => return Ok(Outcome::NeedHints),
+        other => return Err(unexpected(&other, database)),
+    };
+    let mut intake = Intake::new(database.clone(), peer);
+    loop {
+        match stream.next().await {
+            Ok(Some(Answer::Data(frame))) => match intake.feed(&frame).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    intake.flush().await?;
+                    return Ok(Outcome::UnknownParent(answer, intake.brought));
+                }
+                Err(error) => {
+                    intake.flush().await?;
+                    return Err(error);
+                }
+            },
+            Ok(Some(Answer::End(End { mark, more }))) => {
+                if !intake.is_at(&mark) {
+                    return Err(SyncError::protocol("the answer does not end at its mark"));
+                }
+                intake.flush().await?;
+                finish(database, peer, &intake, mark.cursor).await?;
+                return Ok(Outcome::Ended(answer, intake.brought, more));
+            }
+            Ok(Some(other)) => return Err(unexpected(&other, database)),
+            Ok(None) => return Err(SyncError::protocol("the answer ended without its end")),
+            Err(error) => {
+                // What came before the break stays, and is gone on from.
+                intake.flush().await?;
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Advances the cursor to the end of an answer whose last entries the peer left out.
+async fn finish(
+    database: &Database,
+    peer: PublicKey,
+    intake: &Intake,
+    cursor: Cursor,
+) -> Result<(), SyncError> {
+    let is_new = intake.cursor() != Some(cursor) && cursor.epoch != Epoch([0; 16]);
+    if is_new && !intake.brought.incomplete && database.frontier().count > 0 {
+        let extra = Peers::advance(database.id(), &peer, cursor);
+        database
+            .ingest(eidetica_store::Offer {
+                extra,
+                ..Default::default()
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Those of the ids that are not here.
+async fn missing(database: &Database, ids: &[EntryId]) -> Result<Vec<EntryId>, SyncError> {
+    let found = database.find(ids).await?;
+    let missing = ids.iter().zip(found).filter(|(_, found)| found.is_none());
+    Ok(missing.map(|(id, _)| *id).take(MAX_WANTS).collect())
+}
+
+pub(crate) fn unexpected(answer: &Answer, database: &Database) -> SyncError {
+    match answer {
+        Answer::Refused(refusal) => SyncError::refused(refusal, &database.id(), &database.device()),
+        _ => SyncError::protocol("the peer sent a frame that does not belong here"),
+    }
+}

@@ -1,0 +1,141 @@
+//! Owns the sending side of `Push`: what the peer lacks, piece by piece.
+
+use eidetica_core::Arrival;
+use eidetica_store::{Database, Difference};
+
+use crate::{
+    Answer, Cursor, DataFrame, Encoder, Epoch, OpenAnswer, Push, PushId, Pushed, Refusal, Request,
+    engine::{
+        RefusedEntry, SyncError,
+        connection::{AnswerStream, Connection},
+        pull::unexpected,
+    },
+    limits::{MAX_FRAME_BYTES, MAX_PUSH_BYTES, MAX_PUSH_FRAMES},
+};
+
+/// Entries read from the log at a time.
+const READ_ENTRIES: usize = 512;
+/// Bytes of a piece's frames; a frame more and what is around them still fit a request.
+const PIECE_BYTES: usize = MAX_PUSH_BYTES - MAX_FRAME_BYTES - 16 * 1024;
+
+/// What a push did.
+#[derive(Debug, Default)]
+pub(crate) struct PushOutcome {
+    pub(crate) sent: u64,
+    pub(crate) refused: Vec<RefusedEntry>,
+}
+
+/// Sends everything that the answerer of `answer` lacks.
+pub(crate) async fn push(
+    connection: &Connection,
+    database: &Database,
+    answer: &OpenAnswer,
+    push: PushId,
+) -> Result<PushOutcome, SyncError> {
+    let held = database.frontier();
+    let epoch = Epoch(held.epoch);
+    let from = answer
+        .cursor
+        .filter(|cursor| cursor.epoch == epoch)
+        .map(|cursor| cursor.arrival);
+    let mut source = Pieces {
+        entries: database
+            .difference(&answer.tips, from.unwrap_or_default())
+            .await?,
+        encoder: Encoder::new(Cursor {
+            epoch,
+            arrival: from.unwrap_or_default(),
+        }),
+        ended: false,
+    };
+    let mut outcome = PushOutcome::default();
+    let mut index = 0;
+    while let Some((frames, last)) = source.next().await? {
+        let request = Push {
+            database: database.id(),
+            push,
+            index,
+            frames,
+            last,
+        };
+        let mut stream = connection.request(&Request::Push(request)).await?;
+        read_answer(&mut stream, database, index, &mut outcome).await?;
+        index += 1;
+    }
+    outcome.sent = source.encoder.mark().count;
+    Ok(outcome)
+}
+
+async fn read_answer(
+    stream: &mut AnswerStream,
+    database: &Database,
+    expected: u32,
+    outcome: &mut PushOutcome,
+) -> Result<(), SyncError> {
+    loop {
+        match stream.expect().await? {
+            Answer::Pushed(Pushed { index, .. }) if index == expected => return Ok(()),
+            Answer::Refused(Refusal::Entry { id, rule }) => {
+                outcome.refused.push(RefusedEntry {
+                    id,
+                    rule,
+                    peer: stream.peer,
+                });
+            }
+            other => return Err(unexpected(&other, database)),
+        }
+    }
+}
+
+/// The pieces of one push.
+struct Pieces {
+    entries: Difference,
+    encoder: Encoder,
+    ended: bool,
+}
+
+impl Pieces {
+    /// The frames of the next piece and whether it is the last; `None` after that.
+    async fn next(&mut self) -> Result<Option<(Vec<DataFrame>, bool)>, SyncError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        while bytes < PIECE_BYTES && frames.len() < MAX_PUSH_FRAMES {
+            match self.frame().await? {
+                Some(frame) => {
+                    bytes += frame.piece.len() + frame.signatures.len();
+                    frames.push(frame);
+                }
+                None => {
+                    self.ended = true;
+                    break;
+                }
+            }
+        }
+        Ok(Some((frames, self.ended)))
+    }
+
+    async fn frame(&mut self) -> Result<Option<DataFrame>, SyncError> {
+        loop {
+            if let Some(frame) = self.encoder.take_frame() {
+                return Ok(Some(frame));
+            }
+            let chunk = self.entries.next_chunk(READ_ENTRIES).await?;
+            if chunk.is_empty() {
+                return Ok(self.encoder.finish_frame());
+            }
+            for (arrival, entry) in &chunk {
+                self.encoder.push(entry, *arrival);
+            }
+            skip_to(&mut self.encoder, self.entries.position());
+        }
+    }
+}
+
+/// Lets the stream's marks lead beyond entries that the receiver needs not.
+pub(crate) fn skip_to(encoder: &mut Encoder, position: Arrival) {
+    if let Some(before) = position.0.checked_sub(1) {
+        encoder.skip(Arrival(before));
+    }
+}

@@ -1,0 +1,425 @@
+//! Owns answering: who may ask what, and the entries that an `Open` or `Push` moves.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eidetica_core::{Arrival, DatabaseId, PublicKey, authority::Level};
+use eidetica_store::{Database, Difference, Storage, StoreErrorKind, Summary};
+use eidetica_transport::{FrameStream, TransportError};
+use futures_core::Stream;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    Answer, Cursor, Encoder, End, Epoch, HelloAnswer, Open, OpenAnswer, PROTOCOL_VERSION,
+    PeerHandler, ProtocolError, Push, PushId, Pushed, Refusal, Request, RequestContext, Rule,
+    SUPPORTED_VERSIONS, TipsDigest,
+    engine::{SyncError, peers::Peers, push::skip_to, transfer::Intake},
+    limits::{MAX_DATABASES, MAX_REASON_BYTES, MAX_TIPS},
+};
+
+/// Entries read from the log at a time.
+const READ_ENTRIES: usize = 1024;
+/// Frames that are ready before the asker takes one.
+const FRAMES_AHEAD: usize = 2;
+/// Uploads of all peers that are remembered between their pieces; the oldest goes first.
+const OPEN_PUSHES: usize = 64;
+/// Refused entries that an answer to a piece names.
+const NAMED_REFUSALS: usize = 64;
+
+/// Answers the requests of proven peers.
+pub(crate) struct Responder(Arc<Inner>);
+
+struct Inner {
+    storage: Storage,
+    peers: Peers,
+    pushes: Mutex<VecDeque<OpenPush>>,
+}
+
+/// An upload between two pieces.
+struct OpenPush {
+    peer: PublicKey,
+    database: DatabaseId,
+    push: PushId,
+    next: u32,
+    intake: Intake,
+}
+
+/// Where an answer's frames go.
+type Frames = mpsc::Sender<Bytes>;
+
+/// Why an answer ends early: the asker has gone, or is refused.
+enum Stop {
+    Gone,
+    Refuse(Refusal),
+}
+
+impl From<SyncError> for Stop {
+    fn from(error: SyncError) -> Self {
+        tracing::warn!(%error, "answer ended");
+        Self::Refuse(match error.kind() {
+            crate::SyncErrorKind::Protocol => Refusal::Malformed,
+            _ => Refusal::Busy,
+        })
+    }
+}
+
+impl From<eidetica_store::StoreError> for Stop {
+    fn from(error: eidetica_store::StoreError) -> Self {
+        SyncError::from(error).into()
+    }
+}
+
+#[async_trait]
+impl PeerHandler for Responder {
+    async fn handle(&self, context: RequestContext, request: Bytes) -> FrameStream {
+        let (frames, receiver) = mpsc::channel(FRAMES_AHEAD);
+        let inner = Arc::clone(&self.0);
+        let task = tokio::spawn(async move {
+            let peer = context.peer;
+            let result = match Request::decode(&request) {
+                Ok(request) => inner.answer(peer, request, &frames).await,
+                Err(ProtocolError::Version(_)) => {
+                    Err(Stop::Refuse(Refusal::Versions(SUPPORTED_VERSIONS)))
+                }
+                Err(error) => {
+                    tracing::warn!(%peer, %error, "malformed request");
+                    Err(Stop::Refuse(Refusal::Malformed))
+                }
+            };
+            if let Err(Stop::Refuse(refusal)) = result {
+                // Whoever has gone needs no refusal.
+                let _ = frames.send(Answer::Refused(refusal).encode()).await;
+            }
+        });
+        Box::pin(Answering { receiver, task })
+    }
+}
+
+/// The frames of an answer; dropping it ends the work on it.
+struct Answering {
+    receiver: mpsc::Receiver<Bytes>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Stream for Answering {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Responder {
+    pub(crate) fn new(storage: Storage, peers: Peers) -> Self {
+        Self(Arc::new(Inner {
+            storage,
+            peers,
+            pushes: Mutex::default(),
+        }))
+    }
+}
+
+impl Inner {
+    async fn answer(&self, peer: PublicKey, request: Request, frames: &Frames) -> Result<(), Stop> {
+        match request {
+            Request::Hello(hello) => {
+                let common = SUPPORTED_VERSIONS.highest_common(hello.versions);
+                let version = common.ok_or(Stop::Refuse(Refusal::Versions(SUPPORTED_VERSIONS)))?;
+                debug_assert_eq!(version, u16::from(PROTOCOL_VERSION));
+                let answer = HelloAnswer {
+                    version,
+                    capabilities: vec![],
+                    listen: vec![],
+                };
+                send(frames, Answer::Hello(answer)).await
+            }
+            Request::ListDatabases => self.list(peer, frames).await,
+            Request::Open(open) => self.open(peer, *open, frames).await,
+            Request::Push(push) => self.push(peer, push, frames).await,
+            Request::Ping => send(frames, Answer::Pong).await,
+            Request::Unknown(_) => Err(Stop::Refuse(Refusal::Unsupported)),
+        }
+    }
+
+    async fn list(&self, peer: PublicKey, frames: &Frames) -> Result<(), Stop> {
+        let mut readable = Vec::new();
+        for id in self.storage.databases().await? {
+            if self.storage.database(id).await?.frontier().level(&peer) >= Level::Read {
+                readable.push(id);
+            }
+        }
+        for part in readable.chunks(MAX_DATABASES) {
+            send(frames, Answer::Databases(part.to_vec())).await?;
+        }
+        match readable.is_empty() {
+            true => send(frames, Answer::Databases(Vec::new())).await,
+            false => Ok(()),
+        }
+    }
+
+    /// The database, if it is here and the peer may carry it; one refusal for both.
+    async fn granted(&self, id: DatabaseId, peer: &PublicKey) -> Result<Database, Stop> {
+        match self.storage.database(id).await {
+            Ok(database) if may_carry(&database, peer) => Ok(database),
+            Ok(_) => Err(Stop::Refuse(Refusal::NoDatabase)),
+            Err(error) if *error.kind() == StoreErrorKind::NotFound => {
+                Err(Stop::Refuse(Refusal::NoDatabase))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn open(&self, peer: PublicKey, open: Open, frames: &Frames) -> Result<(), Stop> {
+        let database = self.granted(open.database, &peer).await?;
+        let held = database.frontier();
+        let Some((rule, entries)) = choose(&database, &held, &open).await? else {
+            return send(frames, Answer::NeedHints).await;
+        };
+        let hints = open.hints.unwrap_or_default();
+        let found = database.find(&hints.tips).await?;
+        let lacks = hints
+            .tips
+            .iter()
+            .zip(found)
+            .filter(|(_, found)| found.is_none());
+        let newest = held.tips.len().saturating_sub(MAX_TIPS);
+        let answer = OpenAnswer {
+            rule,
+            epoch: Epoch(held.epoch),
+            count: held.count,
+            tips_digest: TipsDigest::of(held.tips.iter().copied()),
+            tips: match rule {
+                Rule::EqualTips => Vec::new(),
+                _ => held.tips[newest..].to_vec(),
+            },
+            lacks: lacks.map(|(id, _)| *id).collect(),
+            total: entries.as_ref().map_or(0, Difference::remaining),
+            cursor: self.peers.cursor(database.id(), &peer).await?,
+        };
+        send(frames, Answer::Open(answer)).await?;
+        let from = entries
+            .as_ref()
+            .map_or(Arrival(held.count), Difference::position);
+        let mut encoder = Encoder::new(Cursor {
+            epoch: Epoch(held.epoch),
+            arrival: from,
+        });
+        let mut more = false;
+        if let Some(entries) = entries {
+            let budget = Deadline::new(open.budget.bytes, open.budget.millis);
+            more = stream(&database, &peer, entries, &mut encoder, budget, frames).await?;
+        }
+        send(
+            frames,
+            Answer::End(End {
+                mark: encoder.mark(),
+                more,
+            }),
+        )
+        .await
+    }
+
+    async fn push(&self, peer: PublicKey, push: Push, frames: &Frames) -> Result<(), Stop> {
+        let database = self.granted(push.database, &peer).await?;
+        let mut open = self.take_push(&database, peer, &push)?;
+        for frame in &push.frames {
+            if !open.intake.feed(frame).await? {
+                return Err(Stop::Refuse(Refusal::UnknownPush));
+            }
+        }
+        open.intake.flush().await?;
+        let refused = std::mem::take(&mut open.intake.brought.refused);
+        for entry in refused.into_iter().take(NAMED_REFUSALS) {
+            let mut rule = entry.rule;
+            rule.truncate(rule.floor_char_boundary(MAX_REASON_BYTES));
+            send(
+                frames,
+                Answer::Refused(Refusal::Entry { id: entry.id, rule }),
+            )
+            .await?;
+        }
+        let mark = open.intake.brought.mark;
+        open.next = push.index.saturating_add(1);
+        if !push.last {
+            self.keep_push(open);
+        }
+        send(
+            frames,
+            Answer::Pushed(Pushed {
+                index: push.index,
+                mark,
+            }),
+        )
+        .await
+    }
+
+    /// The upload that a piece belongs to; piece 0 begins one.
+    fn take_push(
+        &self,
+        database: &Database,
+        peer: PublicKey,
+        push: &Push,
+    ) -> Result<OpenPush, Stop> {
+        if push.index == 0 {
+            let intake = Intake::new(database.clone(), peer);
+            let (database, push) = (push.database, push.push);
+            return Ok(OpenPush {
+                peer,
+                database,
+                push,
+                next: 0,
+                intake,
+            });
+        }
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = pushes.iter().position(|open| {
+            let is_same = open.push == push.push && open.next == push.index;
+            is_same && open.peer == peer && open.database == push.database
+        });
+        let open = place.and_then(|place| pushes.remove(place));
+        open.ok_or(Stop::Refuse(Refusal::UnknownPush))
+    }
+
+    fn keep_push(&self, open: OpenPush) {
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        if pushes.len() >= OPEN_PUSHES {
+            pushes.pop_front();
+        }
+        pushes.push_back(open);
+    }
+}
+
+/// Whether a peer may be sent anything of a database, and be listened to, now.
+pub(crate) fn may_carry(database: &Database, peer: &PublicKey) -> bool {
+    database.frontier().level(peer) >= Level::Relay
+}
+
+/// The rule that applies and what it says to send; `None`: hints are needed.
+async fn choose(
+    database: &Database,
+    held: &Summary,
+    open: &Open,
+) -> Result<Option<(Rule, Option<Difference>)>, Stop> {
+    let usable = |rule| !open.without.contains(rule);
+    if open.tips_digest == TipsDigest::of(held.tips.iter().copied()) && open.count == held.count {
+        return Ok(Some((Rule::EqualTips, None)));
+    }
+    let cursor = open
+        .cursor
+        .filter(|cursor| cursor.epoch == Epoch(held.epoch));
+    let cursor = cursor.filter(|cursor| cursor.arrival.0 <= held.count && usable(Rule::Cursor));
+    let from = cursor.map_or(Arrival(0), |cursor| cursor.arrival);
+    if open.count == 0 {
+        return Ok(Some((
+            Rule::KnownTips,
+            Some(database.difference(&[], Arrival(0)).await?),
+        )));
+    }
+    let Some(hints) = &open.hints else {
+        return Ok(None);
+    };
+    let found = database.find(&hints.tips).await?;
+    let names_all = TipsDigest::of(hints.tips.iter().copied()) == open.tips_digest;
+    if names_all && found.iter().all(Option::is_some) && usable(Rule::KnownTips) {
+        let entries = database.difference(&hints.tips, from).await?;
+        return Ok(Some((Rule::KnownTips, Some(entries))));
+    }
+    let seen = [hints.tips.as_slice(), &hints.haves].concat();
+    if cursor.is_some() {
+        let entries = database.difference(&seen, from).await?;
+        return Ok(Some((Rule::Cursor, Some(entries))));
+    }
+    if hints.haves.is_empty() || !usable(Rule::Parents) {
+        return Ok(None);
+    }
+    let mut entries = database.difference(&seen, Arrival(0)).await?;
+    if !open.wants.is_empty() {
+        entries = entries.within(&open.wants).await?;
+    }
+    Ok(Some((Rule::Parents, Some(entries))))
+}
+
+/// When an answer is to stop.
+struct Deadline {
+    bytes: u64,
+    at: Instant,
+}
+
+impl Deadline {
+    fn new(bytes: u64, millis: u32) -> Self {
+        Self {
+            bytes,
+            at: Instant::now() + std::time::Duration::from_millis(millis.into()),
+        }
+    }
+
+    /// Counts a frame; whether the answer is to stop.
+    fn spend(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+        self.bytes == 0 || Instant::now() >= self.at
+    }
+}
+
+/// Sends entries until the end or the budget's; whether the budget ended it.
+async fn stream(
+    database: &Database,
+    peer: &PublicKey,
+    mut entries: Difference,
+    encoder: &mut Encoder,
+    mut budget: Deadline,
+    frames: &Frames,
+) -> Result<bool, Stop> {
+    loop {
+        while let Some(frame) = encoder.take_frame() {
+            let at_mark = frame.mark.is_some();
+            let bytes = Answer::Data(frame).encode();
+            let spent = budget.spend(bytes.len());
+            send_granted(database, peer, frames, bytes).await?;
+            if spent && at_mark && encoder.buffered() == 0 {
+                return Ok(true);
+            }
+        }
+        let chunk = entries.next_chunk(READ_ENTRIES).await?;
+        let ended = chunk.is_empty();
+        for (arrival, entry) in &chunk {
+            encoder.push(entry, *arrival);
+        }
+        skip_to(encoder, entries.position());
+        let spent = budget.spend(0);
+        if ended || spent {
+            while let Some(frame) = encoder.take_frame().or_else(|| encoder.finish_frame()) {
+                send_granted(database, peer, frames, Answer::Data(frame).encode()).await?;
+            }
+            return Ok(!ended);
+        }
+    }
+}
+
+/// Sends a frame of entries if the peer still may have it.
+async fn send_granted(
+    database: &Database,
+    peer: &PublicKey,
+    frames: &Frames,
+    frame: Bytes,
+) -> Result<(), Stop> {
+    match may_carry(database, peer) {
+        true => frames.send(frame).await.map_err(|_| Stop::Gone),
+        false => Err(Stop::Refuse(Refusal::NoDatabase)),
+    }
+}
+
+async fn send(frames: &Frames, answer: Answer) -> Result<(), Stop> {
+    frames.send(answer.encode()).await.map_err(|_| Stop::Gone)
+}

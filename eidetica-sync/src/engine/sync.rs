@@ -1,0 +1,345 @@
+//! Owns the handle that programs sync with.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use eidetica_core::{DatabaseId, PublicKey};
+use eidetica_store::{Database, Storage};
+use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    ChannelIdentity, DatabaseTicket, PushId, Request, SecureClient, SecureServer,
+    engine::{
+        SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
+        connection::Connection,
+        peers::Peers,
+        pull::{Pulled, pull},
+        push::{PushOutcome, push},
+        respond::{Responder, may_carry},
+    },
+};
+
+/// The first wait between two attempts; doubles up to [`LAST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The transport that proves both sides itself: its device keys are its TLS keys.
+const QUIC: &str = "quic";
+/// The longest wait between two attempts.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// Sync of one device. Cheap to clone; nothing listens until [`Sync::accept_connections`].
+#[derive(Debug, Clone)]
+pub struct Sync(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    storage: Storage,
+    peers: Peers,
+    client: Arc<SecureClient>,
+    server: Arc<SecureServer>,
+    transports: Mutex<Vec<Arc<dyn SyncTransport>>>,
+    servers: tokio::sync::Mutex<Vec<Box<dyn ServerHandle>>>,
+}
+
+impl Sync {
+    /// Sync of the databases of a storage.
+    ///
+    /// # Errors
+    /// The operating system gives no randomness for the channel's key.
+    pub fn new(storage: Storage) -> Result<Self, SyncError> {
+        let peers = Peers::new(storage.clone());
+        let identity = ChannelIdentity::generate(storage.device_key())?;
+        let responder = Arc::new(Responder::new(storage.clone(), peers.clone()));
+        Ok(Self(Arc::new(Inner {
+            client: Arc::new(SecureClient::new(identity.clone()).with_proving_transport(QUIC)),
+            server: Arc::new(SecureServer::new(identity, responder)),
+            storage,
+            peers,
+            transports: Mutex::default(),
+            servers: tokio::sync::Mutex::default(),
+        })))
+    }
+
+    /// Adds a transport: from now on peers can be reached over it.
+    pub fn register_transport(&self, transport: Arc<dyn SyncTransport>) {
+        self.transports().push(transport);
+    }
+
+    /// Listens on one registered transport; answers where. To be asked for after each start.
+    ///
+    /// # Errors
+    /// [`SyncErrorKind::Invalid`] if no such transport is registered or it cannot listen.
+    ///
+    /// # Cancel safety
+    /// The transport listens or not.
+    pub async fn accept_connections(
+        &self,
+        transport_type: &str,
+    ) -> Result<Vec<PeerAddress>, SyncError> {
+        let found = self
+            .transports()
+            .iter()
+            .find(|t| t.transport_type() == transport_type)
+            .cloned();
+        let transport = found.ok_or_else(|| no_transport(transport_type))?;
+        let server = transport.start_server(self.0.server.clone()).await;
+        let server = server.map_err(|e| SyncError::new(SyncErrorKind::Invalid, e.to_string()))?;
+        let key = Some(self.0.storage.public_key());
+        let addresses = server.addresses().into_iter();
+        let addresses = addresses
+            .map(|address| PeerAddress { address, key })
+            .collect();
+        self.0.servers.lock().await.push(server);
+        Ok(addresses)
+    }
+
+    /// Stops listening on everything; answers under way are ended.
+    ///
+    /// # Cancel safety
+    /// What was not stopped goes on listening.
+    pub async fn stop(&self) {
+        let mut servers = self.0.servers.lock().await;
+        while let Some(server) = servers.pop() {
+            server.stop().await;
+        }
+    }
+
+    /// The peers that this device has synced with.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn peers(&self) -> Result<Vec<SyncPeerInfo>, SyncError> {
+        Ok(self.0.peers.all().await?)
+    }
+
+    /// The peers that this device has synced a database with, the last one first.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn peers_of(&self, database: DatabaseId) -> Result<Vec<SyncPeerInfo>, SyncError> {
+        Ok(self.0.peers.of(database).await?)
+    }
+
+    /// Checks that a peer answers, and who it is.
+    ///
+    /// # Errors
+    /// By [`SyncErrorKind`].
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn connect_to_peer(&self, to: &PeerAddress) -> Result<PublicKey, SyncError> {
+        let mut answer = self.connection(to)?.request(&Request::Ping).await?;
+        match answer.expect().await? {
+            crate::Answer::Pong => Ok(answer.peer),
+            _ => Err(SyncError::protocol(
+                "the peer answers a ping with something else",
+            )),
+        }
+    }
+
+    /// The databases of a peer that this device may read.
+    ///
+    /// # Errors
+    /// By [`SyncErrorKind`].
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn discover_peer_databases(
+        &self,
+        peer: &PeerAddress,
+    ) -> Result<Vec<DatabaseId>, SyncError> {
+        let mut answer = self
+            .connection(peer)?
+            .request(&Request::ListDatabases)
+            .await?;
+        let mut databases = Vec::new();
+        while let Some(frame) = answer.next().await? {
+            match frame {
+                crate::Answer::Databases(more) => databases.extend(more),
+                _ => return Err(SyncError::protocol("the peer lists something else")),
+            }
+        }
+        Ok(databases)
+    }
+
+    /// Fetches a database by its ticket, trying each address, or syncs it if it is here.
+    /// Retries for `wait` while no peer can be reached.
+    ///
+    /// # Errors
+    /// The error of the last address tried, by [`SyncErrorKind`].
+    ///
+    /// # Cancel safety
+    /// What was received is kept; the next call goes on from there.
+    pub async fn join(
+        &self,
+        ticket: &DatabaseTicket,
+        wait: Duration,
+    ) -> Result<SyncReport, SyncError> {
+        self.sync_with_any(ticket.database(), ticket.peers(), wait)
+            .await
+    }
+
+    /// Syncs with the first of several addresses that works. Retries for `wait` while none can
+    /// be reached.
+    ///
+    /// # Errors
+    /// The error of the last address tried, by [`SyncErrorKind`].
+    ///
+    /// # Cancel safety
+    /// What was received is kept; the next call goes on from there.
+    pub async fn sync_with_any(
+        &self,
+        database: DatabaseId,
+        peers: &[PeerAddress],
+        wait: Duration,
+    ) -> Result<SyncReport, SyncError> {
+        let deadline = Instant::now() + wait;
+        let mut pause = FIRST_WAIT;
+        loop {
+            let mut last = SyncError::new(SyncErrorKind::Invalid, "there is no address to try");
+            for peer in peers {
+                match self.sync_with_peer(database, peer).await {
+                    Ok(report) => return Ok(report),
+                    Err(error) => last = error,
+                }
+            }
+            if !last.is_transient() || Instant::now() + pause > deadline {
+                return Err(last);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_WAIT);
+        }
+    }
+
+    /// Brings this device and a peer to the same set of entries: returns when everything that
+    /// the peer had at the call is committed here and the other way round.
+    ///
+    /// Without a key in the address, the peer must be one this device has synced with before,
+    /// or have a level in the database.
+    ///
+    /// # Errors
+    /// By [`SyncErrorKind`].
+    ///
+    /// # Cancel safety
+    /// What was received is kept; the next call goes on from there.
+    pub async fn sync_with_peer(
+        &self,
+        database: DatabaseId,
+        to: &PeerAddress,
+    ) -> Result<SyncReport, SyncError> {
+        let began = Instant::now();
+        let connection = self.connection(to)?;
+        let replica = self.0.storage.attach(database).await?;
+        let expected = match to.key {
+            Some(key) => key,
+            None => self.recognise(&connection, &replica).await?,
+        };
+        if replica.frontier().count > 0 {
+            check_level(&replica, &expected)?;
+        }
+        let pulled = pull(&connection, &self.0.peers, &replica, Some(expected)).await?;
+        check_level(&replica, &pulled.peer)?;
+        let pushed = self.push_rest(&connection, &replica, &pulled).await?;
+        self.0.peers.remember(database, pulled.peer, to).await?;
+        let (bytes_in, bytes_out, round_trips) = connection.counted();
+        let mut refused = pulled.brought.refused;
+        refused.extend(pushed.refused);
+        Ok(SyncReport {
+            database,
+            peer: pulled.peer,
+            received: pulled.brought.stored,
+            sent: pushed.sent,
+            redundant: pulled.brought.known,
+            bytes_in,
+            bytes_out,
+            round_trips,
+            rule: pulled.rule,
+            refused,
+            elapsed: began.elapsed(),
+        })
+    }
+
+    /// Pushes what the peer lacked when it was last asked, if this device may.
+    async fn push_rest(
+        &self,
+        connection: &Connection,
+        replica: &Database,
+        pulled: &Pulled,
+    ) -> Result<PushOutcome, SyncError> {
+        let held = replica.frontier();
+        let theirs = pulled.answer.tips_digest;
+        if crate::TipsDigest::of(held.tips.iter().copied()) == theirs {
+            return Ok(PushOutcome::default());
+        }
+        let name = PushId(self.0.storage.random());
+        push(connection, replica, &pulled.answer, name).await
+    }
+
+    /// Who answers at an address without a key, if that is somebody this device knows.
+    async fn recognise(
+        &self,
+        connection: &Connection,
+        replica: &Database,
+    ) -> Result<PublicKey, SyncError> {
+        let key = connection.request(&Request::Ping).await?.peer;
+        let is_known = self.0.peers.get(&key).await?.is_some() || may_carry(replica, &key);
+        match is_known {
+            true => Ok(key),
+            false => Err(SyncError::new(
+                SyncErrorKind::WrongPeer,
+                format!(
+                    "nobody here knows the key that answers; write it into the address to \
+                     trust it. key=`{key}`"
+                ),
+            )),
+        }
+    }
+
+    fn connection(&self, to: &PeerAddress) -> Result<Connection, SyncError> {
+        let transports = self.transports();
+        let transport = transports
+            .iter()
+            .find(|t| t.can_handle_address(&to.address));
+        let transport = transport.ok_or_else(|| no_transport(to.address.scheme()))?;
+        let client = Arc::clone(&self.0.client);
+        Ok(Connection::new(client, Arc::clone(transport), to.clone()))
+    }
+
+    fn transports(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn SyncTransport>>> {
+        // A panic elsewhere leaves a list that is whole.
+        self.0
+            .transports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A peer must have a level in the database to be listened to or sent anything.
+fn check_level(replica: &Database, peer: &PublicKey) -> Result<(), SyncError> {
+    match may_carry(replica, peer) {
+        true => Ok(()),
+        false => Err(SyncError::new(
+            SyncErrorKind::Refused,
+            format!(
+                "the peer has no level in this database; an admin gives it one with `eidetica \
+                 grant {} {peer} read`",
+                replica.id()
+            ),
+        )),
+    }
+}
+
+fn no_transport(scheme: &str) -> SyncError {
+    SyncError::new(
+        SyncErrorKind::Invalid,
+        format!("no transport is set up for it. type=`{scheme}`"),
+    )
+}

@@ -1,0 +1,298 @@
+//! Owns tickets: the text that one person hands to another so that a device can join a database.
+//! What an invite allows, and redeeming it, is the engine's.
+
+use std::{fmt, str::FromStr};
+
+use data_encoding::BASE32_NOPAD;
+use eidetica_core::{DatabaseId, PublicKey};
+use eidetica_transport::{Address, PeerAddress};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::wire::{
+    codec,
+    limits::{MAX_ADDRESS_BYTES, MAX_ADDRESSES},
+};
+
+/// Starts the text of a ticket.
+const PREFIX: &str = "eidetica:";
+/// The version of tickets written here.
+const VERSION: u8 = 1;
+/// Bytes of the checksum that ends a ticket: finds every slip of a person but one in 2³².
+const CHECKSUM_BYTES: usize = 4;
+/// Bytes before the body: the version and, big-endian, the length of the body.
+const HEAD_BYTES: usize = 3;
+/// Bytes of an invite's secret, at least: 128 bits cannot be guessed.
+const MIN_SECRET_BYTES: usize = 16;
+/// Bytes of an invite's secret, at most: more adds nothing.
+const MAX_SECRET_BYTES: usize = 32;
+
+/// What a device needs to join a database: its name, where it is held and, if the ticket lets
+/// its bearer in, an invite. Written `eidetica:` and base32.
+///
+/// ```
+/// use eidetica_sync::DatabaseTicket;
+///
+/// let root = "a".repeat(52).parse::<eidetica_core::DatabaseId>()?;
+/// let ticket = DatabaseTicket::new(root, ["http://127.0.0.1:7000".parse()?])?;
+/// assert_eq!(ticket.to_string().parse(), Ok(ticket));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseTicket {
+    database: DatabaseId,
+    peers: Vec<PeerAddress>,
+    invite: Option<InviteSecret>,
+}
+
+/// The secret of an invite, 16 to 32 bytes; prints as `InviteSecret(..)`. Compares in a time
+/// that tells something about it, so never against what a peer sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InviteSecret(Vec<u8>);
+
+/// Why a ticket is none, or is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TicketError {
+    /// The text does not start with `eidetica:`.
+    Prefix,
+    /// The position of a character that no ticket has.
+    Character(usize),
+    /// The end of the text is missing.
+    Truncated,
+    /// The text goes on after the end of the ticket.
+    Trailing,
+    /// Some characters were changed.
+    Checksum,
+    /// A version newer than this crate's.
+    Version(u8),
+    /// More addresses than a ticket holds; the number found.
+    TooManyPeers(usize),
+    /// An address longer than a ticket holds; its bytes.
+    AddressTooLong(usize),
+    /// An invite's secret of fewer than 16 or more than 32 bytes; its bytes.
+    Secret(usize),
+    /// The ticket was made by something that does not follow its format.
+    Malformed,
+}
+
+impl fmt::Display for TicketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix => write!(f, "a ticket starts with `{PREFIX}`"),
+            Self::Character(at) => write!(f, "no ticket has this character. position=`{at}`"),
+            Self::Truncated => write!(f, "the end of the ticket is missing"),
+            Self::Trailing => write!(f, "the text goes on after the end of the ticket"),
+            Self::Checksum => write!(f, "characters of the ticket were changed"),
+            Self::Version(n) => write!(f, "ticket version is unknown. version=`{n}`"),
+            Self::TooManyPeers(n) => {
+                write!(
+                    f,
+                    "a ticket has at most {MAX_ADDRESSES} addresses. addresses=`{n}`"
+                )
+            }
+            Self::AddressTooLong(n) => {
+                write!(
+                    f,
+                    "an address has at most {MAX_ADDRESS_BYTES} bytes. bytes=`{n}`"
+                )
+            }
+            Self::Secret(n) => write!(
+                f,
+                "a secret has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes. bytes=`{n}`"
+            ),
+            Self::Malformed => write!(f, "ticket does not follow its format"),
+        }
+    }
+}
+
+impl std::error::Error for TicketError {}
+
+impl InviteSecret {
+    /// Wraps secret, uniformly random bytes.
+    ///
+    /// # Errors
+    /// [`TicketError::Secret`] if they are fewer than 16 or more than 32.
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, TicketError> {
+        let bytes = bytes.into();
+        match bytes.len() {
+            MIN_SECRET_BYTES..=MAX_SECRET_BYTES => Ok(Self(bytes)),
+            n => Err(TicketError::Secret(n)),
+        }
+    }
+
+    /// The secret bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for InviteSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InviteSecret(..)")
+    }
+}
+
+impl DatabaseTicket {
+    /// A ticket for a database that is held at these addresses.
+    ///
+    /// # Errors
+    /// [`TicketError::TooManyPeers`] or [`TicketError::AddressTooLong`].
+    pub fn new(
+        database: DatabaseId,
+        peers: impl IntoIterator<Item = PeerAddress>,
+    ) -> Result<Self, TicketError> {
+        let peers: Vec<_> = peers.into_iter().collect();
+        if peers.len() > MAX_ADDRESSES {
+            return Err(TicketError::TooManyPeers(peers.len()));
+        }
+        match peers
+            .iter()
+            .map(|peer| peer.address.to_string().len())
+            .max()
+        {
+            Some(n) if n > MAX_ADDRESS_BYTES => Err(TicketError::AddressTooLong(n)),
+            _ => Ok(Self {
+                database,
+                peers,
+                invite: None,
+            }),
+        }
+    }
+
+    /// Adds an invite; whoever sees the ticket's text can then redeem it.
+    #[must_use]
+    pub fn with_invite(mut self, invite: InviteSecret) -> Self {
+        self.invite = Some(invite);
+        self
+    }
+
+    /// The database.
+    pub fn database(&self) -> DatabaseId {
+        self.database
+    }
+
+    /// Where the database is held, best first.
+    pub fn peers(&self) -> &[PeerAddress] {
+        &self.peers
+    }
+
+    /// The invite's secret.
+    pub fn invite(&self) -> Option<&InviteSecret> {
+        self.invite.as_ref()
+    }
+}
+
+/// The body of a ticket, in canonical postcard.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    database: DatabaseId,
+    #[serde(deserialize_with = "codec::list::<_, _, MAX_ADDRESSES>")]
+    peers: Vec<BodyPeer>,
+    #[serde(
+        serialize_with = "codec::write_maybe_bytes",
+        deserialize_with = "codec::read_maybe_bytes::<_, MAX_SECRET_BYTES>"
+    )]
+    invite: Option<Vec<u8>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BodyPeer {
+    key: Option<PublicKey>,
+    /// The address without its key.
+    #[serde(deserialize_with = "codec::text::<_, MAX_ADDRESS_BYTES>")]
+    address: String,
+}
+
+impl fmt::Display for DatabaseTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = |peer: &PeerAddress| BodyPeer {
+            key: peer.key,
+            address: peer.address.to_string(),
+        };
+        let body = Body {
+            database: self.database,
+            peers: self.peers.iter().map(peer).collect(),
+            invite: self.invite.as_ref().map(|secret| secret.0.clone()),
+        };
+        let body = codec::write(Vec::new(), &body);
+        let length = u16::try_from(body.len()).expect("16 addresses of 512 bytes fit in 64 KiB");
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(&checksum(&bytes));
+        write!(
+            f,
+            "{PREFIX}{}",
+            BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+        )
+    }
+}
+
+impl FromStr for DatabaseTicket {
+    type Err = TicketError;
+
+    /// Reads a ticket; blanks around it are ignored.
+    fn from_str(text: &str) -> Result<Self, TicketError> {
+        let bytes = from_base32(
+            text.trim()
+                .strip_prefix(PREFIX)
+                .ok_or(TicketError::Prefix)?,
+        )?;
+        let (head, rest) = bytes
+            .split_first_chunk::<HEAD_BYTES>()
+            .ok_or(TicketError::Truncated)?;
+        let [version, length @ ..] = *head;
+        let length = usize::from(u16::from_be_bytes(length));
+        match rest.len() {
+            n if n < length + CHECKSUM_BYTES => return Err(TicketError::Truncated),
+            n if n > length + CHECKSUM_BYTES => return Err(TicketError::Trailing),
+            _ => {}
+        }
+        let (body, sum) = rest.split_at(length);
+        if checksum(&bytes[..HEAD_BYTES + length]) != sum {
+            return Err(TicketError::Checksum);
+        }
+        if version != VERSION {
+            return Err(TicketError::Version(version));
+        }
+        let body: Body = codec::read(body, "ticket").map_err(|_| TicketError::Malformed)?;
+        let peers: Option<Vec<_>> = body.peers.into_iter().map(BodyPeer::into_address).collect();
+        let ticket = Self::new(body.database, peers.ok_or(TicketError::Malformed)?)?;
+        Ok(match body.invite {
+            Some(secret) => ticket.with_invite(InviteSecret::from_bytes(secret)?),
+            None => ticket,
+        })
+    }
+}
+
+impl BodyPeer {
+    fn into_address(self) -> Option<PeerAddress> {
+        let (scheme, rest) = self.address.split_once("://")?;
+        if scheme.is_empty() || rest.is_empty() {
+            return None;
+        }
+        Some(PeerAddress {
+            address: Address::new(scheme, rest),
+            key: self.key,
+        })
+    }
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(bytes));
+    [a, b, c, d]
+}
+
+/// Positions are counted from the beginning of the trimmed ticket.
+fn from_base32(text: &str) -> Result<Vec<u8>, TicketError> {
+    let alien = |c: char| !matches!(c, 'a'..='z' | '2'..='7');
+    if let Some(at) = text.find(alien) {
+        return Err(TicketError::Character(PREFIX.len() + at));
+    }
+    match BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()) {
+        Ok(bytes) => Ok(bytes),
+        Err(e) if e.kind == data_encoding::DecodeKind::Length => Err(TicketError::Truncated),
+        Err(_) => Err(TicketError::Checksum),
+    }
+}

@@ -1,0 +1,184 @@
+//! Owns sending a request and understanding the head of its response. The frames in the body are
+//! `answer`'s.
+
+mod answer;
+
+use std::{error::Error, time::Duration};
+
+use bytes::Bytes;
+use eidetica_transport::{
+    Address, FrameStream, MAX_REQUEST_BYTES, TransportError, TransportErrorKind,
+};
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode, Uri,
+    body::Incoming,
+    header::{CONTENT_TYPE, HeaderValue},
+    http::uri::Authority,
+};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use crate::{ANSWER_TYPE, HttpConfig, HttpVersion, REQUEST_PATH, SCHEME, client::answer::Answer};
+
+/// How long an unused connection is kept: shorter than servers and proxies do, so that a
+/// request seldom meets a connection just being closed.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+/// What a peer may send ahead in one answer of HTTP/2.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// What a peer may send ahead in all answers: enough that unread ones leave room for others,
+/// up to as many as our servers let overlap.
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
+
+/// Asks servers, over connections that it keeps for a while.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    idle_timeout: Duration,
+}
+
+impl Client {
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(config.connect_timeout));
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .http2_only(config.version == HttpVersion::Http2)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .build(connector);
+        Self {
+            http,
+            idle_timeout: config.idle_timeout,
+        }
+    }
+
+    /// Where requests to the address are posted, if it is `http://HOST` or `http://HOST:PORT`.
+    pub(crate) fn uri(address: &Address) -> Option<Uri> {
+        if address.scheme() != SCHEME {
+            return None;
+        }
+        let rest = address.rest();
+        let authority: Authority = rest.strip_suffix('/').unwrap_or(rest).parse().ok()?;
+        // `None` is a part before the host (`user@`).
+        let port = authority.as_str().strip_prefix(authority.host())?;
+        let valid = port.is_empty() || authority.port_u16().is_some_and(|port| port > 0);
+        if authority.host().is_empty() || !valid {
+            return None;
+        }
+        Uri::builder()
+            .scheme(SCHEME)
+            .authority(authority)
+            .path_and_query(REQUEST_PATH)
+            .build()
+            .ok()
+    }
+
+    /// Posts a request; the answer starts when the response's head is here.
+    pub(crate) async fn send(
+        &self,
+        to: &Address,
+        request: Bytes,
+    ) -> Result<FrameStream, TransportError> {
+        let uri = Self::uri(to).ok_or_else(|| {
+            let message = format!("not `http://HOST:PORT`: address=`{to}`");
+            TransportError::new(TransportErrorKind::Address, message)
+        })?;
+        if request.len() > MAX_REQUEST_BYTES {
+            let bytes = request.len();
+            let message =
+                format!("request over the limit: bytes={bytes} limit={MAX_REQUEST_BYTES}");
+            return Err(TransportError::new(TransportErrorKind::TooLarge, message));
+        }
+        let mut request = Request::post(uri)
+            .body(Full::new(request))
+            .expect("a request of a valid URI and no headers is valid");
+        let octets = HeaderValue::from_static("application/octet-stream");
+        request.headers_mut().insert(CONTENT_TYPE, octets);
+
+        let response = tokio::time::timeout(self.idle_timeout, self.http.request(request))
+            .await
+            .map_err(|_| {
+                let message = format!("no answer started in time: address=`{to}`");
+                TransportError::new(TransportErrorKind::Interrupted, message)
+            })?
+            .map_err(|e| failed(to, e))?;
+        check(to, &response)?;
+        Ok(Box::pin(Answer::new(
+            response.into_body(),
+            self.idle_timeout,
+        )))
+    }
+}
+
+fn failed(to: &Address, error: legacy::Error) -> TransportError {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<hyper::Error>());
+    let (kind, what) = if error.is_connect() {
+        (TransportErrorKind::Unreachable, "cannot connect")
+    } else if cause.is_some_and(hyper::Error::is_parse) {
+        (
+            TransportErrorKind::Protocol,
+            "what answers does not speak HTTP",
+        )
+    } else {
+        (TransportErrorKind::Interrupted, "the request broke off")
+    };
+    TransportError::new(kind, format!("{what}: address=`{to}`")).with_source(error)
+}
+
+/// Whether a response is an answer; if not, what to do about it.
+fn check(to: &Address, response: &Response<Incoming>) -> Result<(), TransportError> {
+    let status = response.status();
+    let kind = match status {
+        StatusCode::OK => {
+            if response
+                .headers()
+                .get(CONTENT_TYPE)
+                .is_some_and(|t| t == ANSWER_TYPE)
+            {
+                return Ok(());
+            }
+            let message = format!("what answers is no peer: address=`{to}`");
+            return Err(TransportError::new(TransportErrorKind::Protocol, message));
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => TransportErrorKind::TooLarge,
+        StatusCode::REQUEST_TIMEOUT => TransportErrorKind::Interrupted,
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => TransportErrorKind::Unreachable,
+        _ => TransportErrorKind::Protocol,
+    };
+    let message = format!(
+        "refused by HTTP status: address=`{to}` status={}",
+        status.as_u16()
+    );
+    Err(TransportError::new(kind, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_hosts_with_an_optional_port() {
+        let uri = |rest| Client::uri(&Address::new("http", rest)).map(|uri| uri.to_string());
+        for rest in ["example.org", "example.org:8080", "127.0.0.1:1", "[::1]:80"] {
+            assert_eq!(uri(rest), Some(format!("http://{rest}/api/v0")));
+        }
+        assert_eq!(uri("example.org/"), uri("example.org"));
+        for rest in [
+            "", "/", ":80", "h:0", "h:", "h:x", "h:65536", "a@h", "h/path", "h?q", "a b",
+        ] {
+            assert_eq!(uri(rest), None, "{rest}");
+        }
+        assert_eq!(Client::uri(&Address::new("https", "example.org")), None);
+    }
+}

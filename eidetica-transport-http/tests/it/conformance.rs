@@ -1,0 +1,40 @@
+//! Owns the runs of the conformance suite: each version of HTTP, over IPv4 and by host name.
+
+use std::net::SocketAddr;
+
+use eidetica_testkit::transport::TransportPair;
+use eidetica_transport::Address;
+use eidetica_transport_http::{HttpConfig, HttpTransport, HttpVersion};
+use tokio::net::TcpSocket;
+
+/// An address that is taken, so that nobody else gets it, but where nobody listens.
+fn nobody() -> Address {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    Address::new("http", format!("localhost:{}", address.port()))
+}
+
+async fn pair(version: HttpVersion) -> TransportPair {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = HttpConfig::new().with_listen(listen).with_listen(listen);
+    let client = HttpConfig::new().with_version(version);
+    TransportPair::new(
+        HttpTransport::new(server),
+        HttpTransport::new(client),
+        nobody(),
+    )
+}
+
+mod http1 {
+    use super::{HttpVersion, pair};
+
+    eidetica_testkit::transport_conformance!(async || pair(HttpVersion::Http1).await);
+}
+
+mod http2 {
+    use super::{HttpVersion, pair};
+
+    eidetica_testkit::transport_conformance!(async || pair(HttpVersion::Http2).await);
+}

@@ -1,0 +1,9 @@
+//! Owns the tests of the HTTP transport as a whole: the conformance suite by each version of
+//! HTTP, and what is seen of it on the wire. How frames lie in a body is tested beside the code.
+
+#![cfg(all(feature = "client", feature = "server"))]
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod cut;
+mod raw;

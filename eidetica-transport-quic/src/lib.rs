@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod dial;
+mod fault;
+mod pool;
+mod server;
+mod tasks;
+mod tls;
+mod transport;
+mod tuning;
+mod wire;
+
+pub use crate::transport::QuicTransport;

@@ -1,0 +1,10 @@
+//! Owns the tests of the QUIC transport: the shared conformance suite and what is its own.
+
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+mod conformance;
+mod connections;
+mod hostile;
+mod identity;
+mod raw;
+mod support;

@@ -1,0 +1,162 @@
+//! Owns putting an instance together: which backend, which transports, whose clock and chance.
+
+#[cfg(any(feature = "http", feature = "quic"))]
+use std::net::SocketAddr;
+#[cfg(feature = "redb")]
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use eidetica_core::{Entropy, WallClock};
+use eidetica_crdt::Crdt;
+use eidetica_store::{Backend, Kinds, MemoryBackend, Storage};
+use eidetica_sync::Sync;
+use eidetica_transport::SyncTransport;
+
+use crate::{Error, Instance, OsEntropy, SystemClock};
+
+/// Puts an [`Instance`] together. Without a backend everything is kept in memory.
+#[derive(Debug)]
+pub struct InstanceBuilder {
+    backend: Option<Arc<dyn Backend>>,
+    #[cfg(feature = "redb")]
+    redb: Option<PathBuf>,
+    kinds: Kinds,
+    clock: Arc<dyn WallClock>,
+    entropy: Arc<dyn Entropy>,
+    transports: Vec<Arc<dyn SyncTransport>>,
+    #[cfg(feature = "http")]
+    http: Option<SocketAddr>,
+    #[cfg(feature = "quic")]
+    quic: Option<SocketAddr>,
+}
+
+impl Default for InstanceBuilder {
+    fn default() -> Self {
+        Self {
+            backend: None,
+            #[cfg(feature = "redb")]
+            redb: None,
+            kinds: Kinds::default(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+            transports: Vec::new(),
+            #[cfg(feature = "http")]
+            http: None,
+            #[cfg(feature = "quic")]
+            quic: None,
+        }
+    }
+}
+
+impl InstanceBuilder {
+    /// Keeps the data in a redb file, created if missing.
+    #[cfg(feature = "redb")]
+    #[must_use]
+    pub fn redb(mut self, path: impl Into<PathBuf>) -> Self {
+        self.redb = Some(path.into());
+        self
+    }
+
+    /// Keeps the data in a backend of the caller's.
+    #[must_use]
+    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Lets stores hold another kind of CRDT.
+    #[must_use]
+    pub fn kind<C: Crdt>(mut self) -> Self {
+        self.kinds = self.kinds.with::<C>();
+        self
+    }
+
+    /// Takes the time from elsewhere than the system.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes chance from elsewhere than the operating system.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Adds a transport of the caller's; QUIC and HTTP are there by feature.
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<dyn SyncTransport>) -> Self {
+        self.transports.push(transport);
+        self
+    }
+
+    /// Where HTTP listens once connections are accepted; port 0 means any.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn listen_http(mut self, address: SocketAddr) -> Self {
+        self.http = Some(address);
+        self
+    }
+
+    /// Where QUIC listens once connections are accepted; port 0 means any.
+    #[cfg(feature = "quic")]
+    #[must_use]
+    pub fn listen_quic(mut self, address: SocketAddr) -> Self {
+        self.quic = Some(address);
+        self
+    }
+
+    /// Opens the data and makes the instance. Nothing listens until
+    /// [`Sync::accept_connections`].
+    ///
+    /// # Errors
+    /// The data is in use, damaged or of a newer format, or a transport could not be set up.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost; open again.
+    pub async fn open(self) -> Result<Instance, Error> {
+        let backend = self.open_backend()?;
+        let storage = Storage::open(backend, self.kinds, self.clock, self.entropy).await?;
+        let sync = Sync::new(storage.clone())?;
+        #[cfg(feature = "quic")]
+        sync.register_transport(quic(&storage, self.quic));
+        #[cfg(feature = "http")]
+        sync.register_transport(http(self.http));
+        for transport in self.transports {
+            sync.register_transport(transport);
+        }
+        Ok(Instance::new(storage, sync))
+    }
+
+    fn open_backend(&self) -> Result<Arc<dyn Backend>, Error> {
+        if let Some(backend) = &self.backend {
+            return Ok(Arc::clone(backend));
+        }
+        #[cfg(feature = "redb")]
+        if let Some(path) = &self.redb {
+            let options = eidetica_store::RedbOptions::default();
+            return Ok(Arc::new(eidetica_store::RedbBackend::open(path, options)?));
+        }
+        Ok(Arc::new(MemoryBackend::new()))
+    }
+}
+
+#[cfg(feature = "quic")]
+fn quic(storage: &Storage, listen: Option<SocketAddr>) -> Arc<dyn SyncTransport> {
+    let transport = eidetica_transport_quic::QuicTransport::new(storage.device_key());
+    Arc::new(match listen {
+        Some(address) => transport.with_listen(address),
+        None => transport,
+    })
+}
+
+#[cfg(feature = "http")]
+fn http(listen: Option<SocketAddr>) -> Arc<dyn SyncTransport> {
+    let mut config = eidetica_transport_http::HttpConfig::new();
+    if let Some(address) = listen {
+        config = config.with_listen(address);
+    }
+    Arc::new(eidetica_transport_http::HttpTransport::new(config))
+}

@@ -1,0 +1,113 @@
+//! Owns the instance: one device's node. What it is made of is the lower crates'.
+
+use eidetica_core::{DatabaseId, PublicKey};
+use eidetica_store::{Database, Storage};
+use eidetica_sync::Sync;
+
+use crate::{Error, ErrorKind, InstanceBuilder};
+
+/// One device's node: its data and its sync. Cheap to clone; the data is closed when the last
+/// clone and everything got from one is dropped.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    storage: Storage,
+    sync: Sync,
+}
+
+impl Instance {
+    /// Starts putting an instance together.
+    pub fn builder() -> InstanceBuilder {
+        InstanceBuilder::default()
+    }
+
+    pub(crate) fn new(storage: Storage, sync: Sync) -> Self {
+        Self { storage, sync }
+    }
+
+    /// The device's identity.
+    pub fn public_key(&self) -> PublicKey {
+        self.storage.public_key()
+    }
+
+    /// The data.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Sync with other devices.
+    pub fn sync(&self) -> &Sync {
+        &self.sync
+    }
+
+    /// Creates a database with this device as its first admin.
+    ///
+    /// # Errors
+    /// The name is empty or too long, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// The database is created whole or not at all.
+    pub async fn create_database(&self, name: &str) -> Result<Database, Error> {
+        Ok(self.storage.create_database(name).await?)
+    }
+
+    /// A database that is here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], or the backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn database(&self, id: DatabaseId) -> Result<Database, Error> {
+        Ok(self.storage.database(id).await?)
+    }
+
+    /// The databases that are here, ascending by id.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn databases(&self) -> Result<Vec<DatabaseId>, Error> {
+        Ok(self.storage.databases().await?)
+    }
+
+    /// The one database that a text names: an id, a unique beginning of one, or a unique name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::Invalid`] if there are several.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn find_database(&self, text: &str) -> Result<Database, Error> {
+        let mut found = Vec::new();
+        for id in self.databases().await? {
+            let database = self.database(id).await?;
+            if id.to_string() == text {
+                return Ok(database);
+            }
+            let is_named = database
+                .settings()
+                .name()
+                .await?
+                .is_some_and(|name| name == text);
+            if is_named || (!text.is_empty() && id.to_string().starts_with(text)) {
+                found.push(database);
+            }
+        }
+        match (found.pop(), found.len()) {
+            (Some(database), 0) => Ok(database),
+            (None, _) => {
+                let message = format!("no database has this id or name. database=`{text}`");
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+            (Some(_), more) => {
+                let message = format!(
+                    "{} databases have this name or beginning, use an id. database=`{text}`",
+                    more + 1
+                );
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod edge;
+mod error;
+mod instance;
+
+pub use eidetica_core as core;
+pub use eidetica_crdt as crdt;
+pub use eidetica_store as store;
+pub use eidetica_sync as sync;
+pub use eidetica_transport as transport;
+
+pub use crate::{
+    builder::InstanceBuilder,
+    edge::{OsEntropy, SystemClock},
+    error::{Error, ErrorKind},
+    instance::Instance,
+};
+pub use eidetica_core::{
+    DatabaseId, EntryId, PublicKey,
+    authority::{Level, Subject},
+};
+pub use eidetica_crdt::{Path, Value};
+pub use eidetica_store::{Database, DocDraft, DocStore, SettingsStore, Transaction};
+pub use eidetica_sync::{DatabaseTicket, Sync, SyncReport};
+pub use eidetica_transport::{Address, PeerAddress};
