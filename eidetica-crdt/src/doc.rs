@@ -126,6 +126,10 @@ impl Crdt for Doc {
         Ok(())
     }
 
+    fn supersedes(op: &DocOp) -> RowRange {
+        RowRange::subtree(op.path())
+    }
+
     fn touches(op: &DocOp, ranges: &mut Vec<RowRange>) {
         match op {
             DocOp::Delete { path } => return ranges.push(RowRange::subtree(path)),

@@ -17,6 +17,7 @@ use crate::{
     node::NodeFields,
     nodes::Nodes,
     rebuild::{self, Frontier},
+    recent::RecentViews,
     rows::{self, DatabaseNo},
     state::{SCAN_BYTES, State, log_chunk, tips_digest},
     storage::Engine,
@@ -34,6 +35,7 @@ struct Inner {
     id: DatabaseId,
     number: DatabaseNo,
     nodes: Nodes,
+    recent: RecentViews,
     /// `None` while a commit is under way; left so when one fails or is dropped, and read anew.
     state: Mutex<Option<State>>,
     summary: watch::Sender<Summary>,
@@ -91,6 +93,7 @@ impl Database {
             id,
             number,
             nodes,
+            recent: RecentViews::default(),
             state: Mutex::new(Some(state)),
             summary,
         };
@@ -124,6 +127,10 @@ impl Database {
 
     pub(crate) fn nodes(&self) -> &Nodes {
         &self.0.nodes
+    }
+
+    pub(crate) fn recent(&self) -> &RecentViews {
+        &self.0.recent
     }
 
     pub(crate) fn number(&self) -> DatabaseNo {
@@ -166,6 +173,7 @@ impl Database {
             return Ok(state);
         }
         self.0.nodes.clear();
+        self.0.recent.clear();
         let snapshot = self.0.engine.backend.snapshot().await?;
         let state = State::load(&*snapshot, &self.0.nodes, self.0.id, self.0.number).await?;
         // What failed may have been committed before it did.
@@ -378,10 +386,7 @@ impl Database {
         let state = self.take(&mut guard).await?;
         let clock = self.reader().await?.clock_of(frontier).await?;
         let auth = state.auth_past(&clock);
-        let frontier = Frontier {
-            clock: Some(clock),
-            auth,
-        };
+        let frontier = Frontier { clock, auth };
         let name = (store.clone(), kind.clone());
         let view = rebuild::view_at(self, &state, &frontier, &name).await;
         *guard = Some(state);
@@ -399,7 +404,7 @@ impl Database {
         let snapshot = self.0.engine.backend.snapshot().await?;
         let mut view = current_view(&*snapshot, self, store, kind).await?;
         view.load(&*snapshot, &RowRange::all()).await?;
-        view.into_rows()
+        view.to_rows()
     }
 
     /// The stores that have a view, with the kinds of their views, ascending.

@@ -132,7 +132,7 @@ impl Database {
     }
 }
 
-/// A database as of some entries. Each document read from it walks the log once.
+/// A database as of some entries. The first read of a document walks the log up to them.
 #[derive(Debug, Clone)]
 pub struct DatabaseAt {
     database: Database,
@@ -162,7 +162,7 @@ impl DatabaseAt {
     /// Nothing happens.
     pub async fn rows(&self, store: &StoreName, kind: &Kind) -> Result<Vec<Row>, StoreError> {
         let view = self.database.view_at(&self.frontier, store, kind).await?;
-        view.into_rows()
+        view.to_rows()
     }
 }
 

@@ -10,6 +10,7 @@ mod node;
 mod nodes;
 mod place;
 mod rebuild;
+mod recent;
 mod refusal;
 mod rows;
 mod state;

@@ -14,7 +14,8 @@ use crate::{
     clock::Clock,
     kind::Reading,
     node::{CHANGES_RESERVED, Node, StoredRow},
-    rows::{self, Building, DatabaseNo, ViewRow},
+    recent::RecentView,
+    rows::{self, Building, DatabaseNo, ViewRow, corrupt},
     state::{State, ViewName, is_auth, log_chunk, rejudge_key},
     views::{Applied, Applier, OpenView, key_range},
 };
@@ -25,11 +26,7 @@ const CHUNK_ENTRIES: usize = 1024;
 /// Computes the void entries again and rebuilds the views that a change touches.
 pub(crate) async fn rejudge(database: &Database, state: &mut State) -> Result<(), StoreError> {
     let snapshot = database.engine().backend.snapshot().await?;
-    let set = state.auth_all();
-    let everything = Frontier {
-        clock: None,
-        auth: set,
-    };
+    let auth = state.auth_all();
     let mut void = BTreeSet::new();
     let mut affected = BTreeSet::new();
     let mut from = Arrival(0);
@@ -39,7 +36,7 @@ pub(crate) async fn rejudge(database: &Database, state: &mut State) -> Result<()
         from = Arrival(last.0 + 1);
         for (arrival, row) in chunk {
             let node = database.nodes().node(&*snapshot, arrival).await?;
-            let is_void = everything.is_void(state, &node);
+            let is_void = is_void(state, &auth, &node);
             if is_void {
                 void.insert(arrival);
             }
@@ -103,7 +100,9 @@ fn mark_building(state: &mut State, name: &ViewName, batch: &mut WriteBatch) {
     if let Some(begun) = row.building {
         batch.remove_range(whole(number, name, begun.generation));
     }
-    let newest = row.building.map_or(row.generation, |begun| begun.generation);
+    let newest = row
+        .building
+        .map_or(row.generation, |begun| begun.generation);
     row.building = Some(Building {
         generation: newest + 1,
         next: Arrival(0),
@@ -186,46 +185,40 @@ fn put_view(state: &mut State, name: &ViewName, row: Option<ViewRow>, batch: &mu
     }
 }
 
+/// Whether an entry is void by a set of the authority's entries.
+fn is_void(state: &State, auth: &NodeSet, node: &Node) -> bool {
+    if is_auth(node.arrival, &node.fields) {
+        let place = state
+            .auth
+            .iter()
+            .position(|place| place.arrival == node.arrival);
+        let voids = state.graph.void(auth);
+        return place.is_some_and(|place| voids.is_void(NodeIndex(place as u32)));
+    }
+    let mut after = NodeSet::new();
+    for index in state.auth_after(&node.fields, node.arrival).iter() {
+        if auth.contains(index) {
+            after.insert(index);
+        }
+    }
+    state.graph.plain_is_void(
+        auth,
+        state.authors[node.fields.author as usize].key,
+        &state.auth_past(&node.clock),
+        &after,
+        node.fields.flags & CHANGES_RESERVED != 0,
+    )
+}
+
 /// A point of a database's history: what its entries have seen, and the authority's among them.
+#[derive(Debug)]
 pub(crate) struct Frontier {
-    /// `None`: everything.
-    pub(crate) clock: Option<Clock>,
+    pub(crate) clock: Clock,
     pub(crate) auth: NodeSet,
 }
 
-impl Frontier {
-    fn contains(&self, row: &StoredRow) -> bool {
-        let clock = self.clock.as_ref();
-        clock.is_none_or(|clock| clock.of(row.fields.lane) >= row.fields.position)
-    }
-
-    /// Whether an entry within the frontier is void by the authority's entries of it.
-    fn is_void(&self, state: &State, node: &Node) -> bool {
-        if is_auth(node.arrival, &node.fields) {
-            let place = state
-                .auth
-                .iter()
-                .position(|place| place.arrival == node.arrival);
-            let voids = state.graph.void(&self.auth);
-            return place.is_some_and(|place| voids.is_void(NodeIndex(place as u32)));
-        }
-        let mut after = NodeSet::new();
-        for index in state.auth_after(&node.fields, node.arrival).iter() {
-            if self.auth.contains(index) {
-                after.insert(index);
-            }
-        }
-        state.graph.plain_is_void(
-            &self.auth,
-            state.authors[node.fields.author as usize].key,
-            &state.auth_past(&node.clock),
-            &after,
-            node.fields.flags & CHANGES_RESERVED != 0,
-        )
-    }
-}
-
-/// Builds a view as of a frontier in memory. Walks the log once; costs a store's whole history.
+/// Builds a view as of a frontier in memory, on top of one built lately where that leads there;
+/// else it costs the history up to the frontier.
 pub(crate) async fn view_at(
     database: &Database,
     state: &State,
@@ -234,28 +227,45 @@ pub(crate) async fn view_at(
 ) -> Result<OpenView, StoreError> {
     let snapshot = database.engine().backend.snapshot().await?;
     let mut applier = Applier::new(database.nodes(), &database.engine().kinds, &*snapshot);
-    let mut open = OpenView::in_memory();
-    let has_voids = state.graph.void(&frontier.auth).has_reductions();
-    let mut from = Arrival(0);
-    loop {
+    let recent = database.recent().take(name, frontier);
+    let mut recent =
+        recent.unwrap_or_else(|| RecentView::empty(name.clone(), frontier.auth.clone()));
+    let mut open = OpenView::in_memory(std::mem::take(&mut recent.rows));
+    let has_voids = !name.0.is_auth() && state.graph.void(&frontier.auth).has_reductions();
+    let mut left = frontier.clock.seen() - recent.clock.seen();
+    let mut from = recent.next;
+    while left > 0 {
         let chunk = log_chunk(&*snapshot, state.number, from, CHUNK_ENTRIES).await?;
-        let Some((last, _)) = chunk.last() else {
-            return Ok(open);
-        };
+        let (last, _) = chunk.last().ok_or_else(|| corrupt("log"))?;
         from = Arrival(last.0 + 1);
         for (arrival, row) in chunk {
-            if !frontier.contains(&row) {
+            if left == 0 || !is_within(&frontier.clock, &row) {
                 continue;
             }
+            if arrival == recent.next {
+                recent.next = Arrival(arrival.0 + 1);
+            }
+            if is_within(&recent.clock, &row) {
+                continue;
+            }
+            left -= 1;
             if has_voids {
                 let node = database.nodes().node(&*snapshot, arrival).await?;
-                if !name.0.is_auth() && frontier.is_void(state, &node) {
+                if is_void(state, &frontier.auth, &node) {
                     continue;
                 }
             }
             apply_stored(&mut applier, &mut open, name, arrival, row).await?;
         }
     }
+    recent.clock = frontier.clock.clone();
+    recent.rows = open.to_rows()?;
+    database.recent().keep(recent);
+    Ok(open)
+}
+
+fn is_within(clock: &Clock, row: &StoredRow) -> bool {
+    clock.of(row.fields.lane) >= row.fields.position
 }
 
 /// What an entry does to a view.

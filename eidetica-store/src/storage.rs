@@ -224,14 +224,19 @@ impl Storage {
     /// # Cancel safety
     /// Nothing happens.
     pub async fn database(&self, id: DatabaseId) -> Result<Database, StoreError> {
-        let database = self.attach(id).await?;
-        match database.frontier().count {
-            0 => {
-                let message = format!("database is not here. database=`{id}`");
-                Err(StoreError::new(StoreErrorKind::NotFound, message))
+        // Asking for what is not here, as strangers may, leaves nothing in memory.
+        let open = self.lock().open.get(&id).cloned();
+        let database = match open {
+            Some(database) => Some(database),
+            None if self.row(&rows::database_key(&id).bytes).await?.is_some() => {
+                Some(self.attach(id).await?)
             }
-            _ => Ok(database),
-        }
+            None => None,
+        };
+        database.filter(|database| database.frontier().count > 0).ok_or_else(|| {
+            let message = format!("database is not here. database=`{id}`");
+            StoreError::new(StoreErrorKind::NotFound, message)
+        })
     }
 
     /// A database that may not be here yet: it has no entries until its root is ingested.

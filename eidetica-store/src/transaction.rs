@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use eidetica_core::{
-    Arrival, EntryBuilder, EntryId, Height, Kind, Payload, SignedEntry, StoreName, Timestamp,
+    Arrival, EntryBuilder, EntryId, Height, Kind, Payload, SecretKey, SignedEntry, StoreName,
+    Timestamp,
     authority::{AuthOperation, Level, Subject},
     limits::MAX_PARENTS,
 };
@@ -27,6 +28,7 @@ const CHUNK_ENTRIES: usize = 1024;
 #[derive(Debug)]
 pub struct Transaction {
     database: Database,
+    author: SecretKey,
     snapshot: Box<dyn Snapshot>,
     base: Base,
     drafts: Mutex<BTreeMap<StoreName, Draft>>,
@@ -72,12 +74,21 @@ impl Transaction {
         };
         let drafts = Mutex::new(BTreeMap::new());
         Ok(Self {
+            author: database.engine().device.clone(),
             database,
             snapshot,
             base,
             drafts,
             auth: Vec::new(),
         })
+    }
+
+    /// Writes and signs as another key than this device's, such as an author's whose history is
+    /// brought in. To be called before the first write.
+    #[must_use]
+    pub fn with_author(mut self, author: SecretKey) -> Self {
+        self.author = author;
+        self
     }
 
     /// The document of a store.
@@ -110,7 +121,7 @@ impl Transaction {
                 }
                 Base::At(frontier) => self.database.view_at(frontier, store, &doc_kind()).await?,
             };
-            let writer = DocWriter::new(self.database.engine().device.public());
+            let writer = DocWriter::new(self.author.public());
             drafts.insert(
                 store.clone(),
                 Draft {
@@ -129,7 +140,7 @@ impl Transaction {
     /// pure merge.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Permission`] if this device's level does not suffice,
+    /// [`StoreErrorKind::Permission`] if the author's level does not suffice,
     /// [`StoreErrorKind::Invalid`] if the writes are too much for one entry, or the backend
     /// failed; then nothing was written.
     ///
@@ -149,6 +160,7 @@ impl Transaction {
     pub async fn commit_with(self, extra: crate::WriteBatch) -> Result<EntryId, StoreError> {
         let Self {
             database,
+            author,
             base,
             drafts,
             auth,
@@ -164,6 +176,7 @@ impl Transaction {
         let parents = parents(&database, &*snapshot, &state, base, &drafts).await?;
         let mut writer = Writer {
             database: &database,
+            author: &author,
             snapshot: &*snapshot,
             made: BTreeMap::new(),
         };
@@ -192,7 +205,7 @@ pub(crate) async fn current_view(
 ) -> Result<OpenView, StoreError> {
     let key = rows::view_key(database.number(), store, kind);
     match snapshot.get_many(&[key]).await?.pop().flatten() {
-        None => Ok(OpenView::in_memory()),
+        None => Ok(OpenView::in_memory([])),
         Some(row) => {
             let row: rows::ViewRow = rows::decode(&row, "store")?;
             let generation = row.generation;
@@ -309,9 +322,10 @@ fn overlap(a: &RowRange, b: &RowRange) -> bool {
         && b.end.as_ref().is_none_or(|end| a.start < *end)
 }
 
-/// Makes entries of this device inside one commit.
+/// Makes entries of one author inside one commit.
 struct Writer<'a> {
     database: &'a Database,
+    author: &'a SecretKey,
     snapshot: &'a dyn Snapshot,
     /// Heights and timestamps of entries that are not committed yet.
     made: BTreeMap<EntryId, (Height, Timestamp)>,
@@ -349,14 +363,14 @@ impl Writer<'_> {
             latest = latest.max(timestamp);
         }
         let engine = self.database.engine();
-        let author = state.author_numbers.get(&engine.device.public());
+        let author = state.author_numbers.get(&self.author.public());
         let seq = author.map_or(0, |no| state.authors[*no as usize].seq.saturating_add(1));
         let timestamp = Timestamp::for_write(engine.now(), Some(latest));
         let mut entry = EntryBuilder::child(state.id, parents, highest, timestamp).with_seq(seq);
         for (store, payload) in changes {
             entry = entry.with_change(store, payload);
         }
-        entry.sign(&engine.device).map_err(invalid)
+        entry.sign(self.author).map_err(invalid)
     }
 
     async fn parent(&self, id: &EntryId) -> Result<(Height, Timestamp), StoreError> {
@@ -384,7 +398,7 @@ impl Writer<'_> {
         match chunk.add(state, &entry, Source::LOCAL).await? {
             None => Ok(()),
             Some(Rule::Authority(error)) => {
-                let message = format!("this device may not write this: {error}");
+                let message = format!("the author may not write this: {error}");
                 Err(StoreError::new(StoreErrorKind::Permission, message).with_source(error))
             }
             Some(rule) => {

@@ -35,12 +35,11 @@ pub(crate) struct OpenView {
 }
 
 impl OpenView {
-    /// A view in memory, without rows.
-    pub(crate) fn in_memory() -> Self {
-        Self {
-            view: View::empty(),
-            stored: None,
-        }
+    /// A view in memory that has these rows and no others.
+    pub(crate) fn in_memory(rows: impl IntoIterator<Item = Row>) -> Self {
+        let mut view = View::new();
+        view.load(RowRange::all(), rows);
+        Self { view, stored: None }
     }
 
     /// A generation of a view that has no rows yet.
@@ -83,7 +82,7 @@ impl OpenView {
     }
 
     /// The rows of a view that is loaded whole.
-    pub(crate) fn into_rows(self) -> Result<Vec<Row>, StoreError> {
+    pub(crate) fn to_rows(&self) -> Result<Vec<Row>, StoreError> {
         let rows = self.view.scan(&RowRange::all());
         let rows = rows.map_err(|e| corrupt("view").with_source(e))?;
         Ok(rows.cloned().collect())

@@ -284,6 +284,15 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     [a, b, c, d]
 }
 
+/// Bytes of the whole ticket by what its beginning says; the fewest there are if that is short.
+fn declared_bytes(bytes: &[u8]) -> usize {
+    let body = match bytes {
+        [_, high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])),
+        _ => 0,
+    };
+    HEAD_BYTES + body + CHECKSUM_BYTES
+}
+
 /// Positions are counted from the beginning of the trimmed ticket.
 fn from_base32(text: &str) -> Result<Vec<u8>, TicketError> {
     let alien = |c: char| !matches!(c, 'a'..='z' | '2'..='7');
@@ -293,6 +302,17 @@ fn from_base32(text: &str) -> Result<Vec<u8>, TicketError> {
     match BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()) {
         Ok(bytes) => Ok(bytes),
         Err(e) if e.kind == data_encoding::DecodeKind::Length => Err(TicketError::Truncated),
-        Err(_) => Err(TicketError::Checksum),
+        // Bits that a whole text leaves at zero: the text is cut off or its end is changed.
+        Err(_) => {
+            let whole_blocks = text.len() / 8 * 8;
+            let beginning =
+                BASE32_NOPAD.decode(text[..whole_blocks].to_ascii_uppercase().as_bytes());
+            let is_cut = declared_bytes(&beginning.unwrap_or_default()) > text.len() * 5 / 8;
+            Err(if is_cut {
+                TicketError::Truncated
+            } else {
+                TicketError::Checksum
+            })
+        }
     }
 }

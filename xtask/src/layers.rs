@@ -35,6 +35,7 @@ const LAYERS: &[Layer] = &[
             "ed25519-dalek",
             "ed25519-zebra",
             "postcard",
+            "rand_core",
             "serde",
             "sha2",
         ],
@@ -51,7 +52,6 @@ const LAYERS: &[Layer] = &[
         ours: &["eidetica-core", "eidetica-crdt"],
         third_party: &[
             "async-trait",
-            "getrandom",
             "postcard",
             "redb",
             "serde",

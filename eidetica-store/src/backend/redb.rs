@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
-    error::{closed, failed},
+    error::{closed, failed, guarded},
     file::OwnerFile,
     read::{ReadJob, RedbSnapshot},
     write::{Committer, Job},
@@ -130,7 +130,7 @@ impl RedbBackend {
 
     fn with_opener(path: PathBuf, open: Opener) -> Result<Self, StoreError> {
         let owner = OwnerFile::beside(&path);
-        let database = open().map_err(|error| match error.kind() {
+        let database = guarded("open", &open).map_err(|error| match error.kind() {
             StoreErrorKind::InUse(_) => file::in_use(&path, owner.read()),
             _ => error,
         })?;
@@ -184,7 +184,8 @@ impl Backend for RedbBackend {
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         let database = self.shared.read();
         let database = database.as_ref().ok_or_else(closed)?;
-        let txn = database.begin_read().map_err(|e| failed("read", e))?;
+        let begin = || database.begin_read().map_err(|e| failed("read", e));
+        let txn = guarded("read", begin)?;
         Ok(Box::new(RedbSnapshot::new(txn, self.reads.clone())))
     }
 
@@ -216,7 +217,12 @@ impl Shared {
 
     /// Closes the file, as far as it is open.
     fn close(&self) {
-        *self.write() = None;
+        let database = self.write().take();
+        // What closing fails to write, the next open repairs or reports.
+        let _ = guarded("close", || {
+            drop(database);
+            Ok(())
+        });
     }
 
     /// Puts a newly opened database in place.

@@ -7,9 +7,12 @@ use super::{
     BackendLimits, Key, KeyRange, Scan, Space, StoreError, StoreErrorKind, Write, WriteBatch,
 };
 
+/// The first key and the first one behind.
+pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 impl KeyRange {
     /// The range as bounds; `None` if no key can lie in it.
-    pub fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub fn bounds(&self) -> Option<Bounds<'_>> {
         let end = match &self.end {
             Some(end) if *end <= self.start => return None,
             Some(end) => Bound::Excluded(end.as_slice()),

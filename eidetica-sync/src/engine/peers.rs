@@ -5,7 +5,7 @@ use eidetica_store::{Key, Space, Storage, StoreError, WriteBatch};
 use eidetica_transport::PeerAddress;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cursor, limits::MAX_ADDRESSES};
+use crate::{Cursor, TipsDigest, limits::MAX_ADDRESSES};
 
 /// A peer that this device has synced with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +64,14 @@ impl Peers {
         Ok(peers)
     }
 
-    /// Remembers that a database was synced with a peer at an address.
+    /// Remembers that a database was synced with a peer at an address, and the tips if both ended
+    /// with the same.
     pub(crate) async fn remember(
         &self,
         database: DatabaseId,
         key: PublicKey,
         address: &PeerAddress,
+        equal_end: Option<TipsDigest>,
     ) -> Result<(), StoreError> {
         let known = self.get(&key).await?;
         let mut addresses = vec![PeerAddress {
@@ -86,8 +88,19 @@ impl Peers {
         let mut batch = WriteBatch::new();
         batch.put(row_key(PEER, &[key.as_bytes()]), encode(&row));
         let relationship = row_key(RELATIONSHIP, &[database.as_bytes(), key.as_bytes()]);
-        batch.put(relationship, Vec::new());
+        batch.put(relationship, encode(&equal_end));
         self.storage.commit(batch).await
+    }
+
+    /// The tips with which both ended when a database was last synced with a peer.
+    pub(crate) async fn equal_end(
+        &self,
+        database: DatabaseId,
+        key: &PublicKey,
+    ) -> Result<Option<TipsDigest>, StoreError> {
+        let name = row_key(RELATIONSHIP, &[database.as_bytes(), key.as_bytes()]).bytes;
+        let row = self.storage.row(&name).await?;
+        Ok(row.and_then(|row| postcard::from_bytes(&row).ok()).flatten())
     }
 
     /// How far this device has followed a peer's log of a database.

@@ -35,6 +35,8 @@ pub(crate) struct Pulled {
 #[derive(Debug, Clone, Default)]
 struct Asking {
     without: RuleSet,
+    /// Whether to name tips.
+    hints: bool,
     /// Whether to name ancestors: the peer found no rule without them.
     haves: bool,
     wants: Vec<EntryId>,
@@ -55,24 +57,25 @@ pub(crate) async fn pull(
     connection: &Connection,
     peers: &Peers,
     database: &Database,
-    expected: Option<PublicKey>,
+    expected: PublicKey,
 ) -> Result<Pulled, SyncError> {
-    let mut asking = Asking::default();
-    let mut peer = expected;
+    let was_equal = peers.equal_end(database.id(), &expected).await?;
+    let mut asking = Asking {
+        // Where nothing was written since both were equal, the peer mostly has nothing either.
+        hints: was_equal != Some(TipsDigest::of(database.frontier().tips)),
+        ..Asking::default()
+    };
     let mut total = Brought::default();
     let mut first_rule = None;
     loop {
-        let cursor = match &peer {
-            Some(peer) => peers.cursor(database.id(), peer).await?,
-            None => None,
-        };
+        let cursor = peers.cursor(database.id(), &expected).await?;
         let request = open(database, cursor, &asking).await?;
         let mut stream = connection
             .request(&Request::Open(Box::new(request)))
             .await?;
         let answerer = stream.peer;
-        peer = Some(answerer);
         match take_in(&mut stream, database, answerer).await? {
+            Outcome::NeedHints if !asking.hints => asking.hints = true,
             Outcome::NeedHints if !asking.haves => asking.haves = true,
             Outcome::NeedHints => {
                 return Err(SyncError::protocol(
@@ -103,6 +106,7 @@ pub(crate) async fn pull(
                     ));
                 }
                 asking.without = asking.without.with(answer.rule);
+                asking.hints = true;
                 asking.haves = true;
                 asking.wants = missing(database, &answer.tips).await?;
             }
@@ -138,7 +142,7 @@ async fn open(
         cursor,
         count: held.count,
         tips_digest: TipsDigest::of(held.tips),
-        hints: Some(hints),
+        hints: asking.hints.then_some(hints),
         wants: asking.wants.clone(),
         budget: Budget {
             bytes: ANSWER_BYTES,
@@ -158,6 +162,9 @@ async fn take_in(
         Answer::NeedHints => return Ok(Outcome::NeedHints),
         other => return Err(unexpected(&other, database)),
     };
+    if answer.rule == Rule::EqualTips {
+        return Ok(Outcome::Ended(answer, Brought::default(), false));
+    }
     let mut intake = Intake::new(database.clone(), peer);
     loop {
         match stream.next().await {

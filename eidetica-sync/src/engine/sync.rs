@@ -245,10 +245,12 @@ impl Sync {
         if replica.frontier().count > 0 {
             check_level(&replica, &expected)?;
         }
-        let pulled = pull(&connection, &self.0.peers, &replica, Some(expected)).await?;
+        let pulled = pull(&connection, &self.0.peers, &replica, expected).await?;
         check_level(&replica, &pulled.peer)?;
         let pushed = self.push_rest(&connection, &replica, &pulled).await?;
-        self.0.peers.remember(database, pulled.peer, to).await?;
+        let end = crate::TipsDigest::of(replica.frontier().tips);
+        let is_equal = pulled.answer.tips_digest == end || pushed.sent > 0;
+        self.0.peers.remember(database, pulled.peer, to, is_equal.then_some(end)).await?;
         let (bytes_in, bytes_out, round_trips) = connection.counted();
         let mut refused = pulled.brought.refused;
         refused.extend(pushed.refused);

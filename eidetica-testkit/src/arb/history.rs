@@ -92,7 +92,7 @@ impl DeviceHistory {
         }
     }
 
-    /// Adds an entry of a device if the rules let it in; its place.
+    /// Adds an entry of a device if it is new and the rules let it in; its place.
     fn push(
         &mut self,
         device: usize,
@@ -103,6 +103,9 @@ impl DeviceHistory {
         let place = self.entries.len();
         let on: Vec<&SignedEntry> = parents.iter().map(|p| &*self.entries[*p].entry).collect();
         let entry = child(&device_key(device), &on, timestamp, changes.encode());
+        if self.entries.iter().any(|other| other.entry == entry) {
+            return None;
+        }
         let past = self.closure(&parents);
         let written = WrittenEntry {
             entry,

@@ -1,5 +1,12 @@
 //! Owns the tests of whole instances over real sockets; processes are the command line's.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and clippy knows only the functions marked #[test]"
+)]
 
+mod devices;
+mod large;
+mod refusals;
+mod resume;
 mod two_devices;

@@ -3,6 +3,8 @@
 
 use std::{ops::Bound, sync::Arc};
 
+use crate::backend::rules::Bounds;
+
 /// Rows of a chunk before it splits.
 const CHUNK_ROWS: usize = 256;
 
@@ -57,7 +59,7 @@ impl Rows {
     }
 
     /// Removes the keys within bounds.
-    pub(super) fn remove_range(&mut self, (start, end): (Bound<&[u8]>, Bound<&[u8]>)) {
+    pub(super) fn remove_range(&mut self, (start, end): Bounds<'_>) {
         let inside = |key: &[u8]| !is_before(key, start) && !is_behind(key, end);
         let first = self
             .chunks
@@ -92,7 +94,7 @@ impl Rows {
     /// The rows within bounds, in order.
     pub(super) fn range(
         &self,
-        (start, end): (Bound<&[u8]>, Bound<&[u8]>),
+        (start, end): Bounds<'_>,
     ) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         let first = self
             .chunks

@@ -1,6 +1,9 @@
 //! Owns what a redb failure means to a caller. Failed preconditions and limits never get here.
 
-use std::io;
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+};
 
 use ::redb::Error;
 
@@ -29,6 +32,18 @@ pub(super) fn failed(step: &str, error: impl Into<Error>) -> StoreError {
         _ => StoreErrorKind::Engine,
     };
     StoreError::new(kind, format!("cannot {step} the database file")).with_source(error)
+}
+
+/// Runs a step on the file. redb takes some damage of a file for a bug of its own and panics:
+/// that becomes the error it is.
+pub(super) fn guarded<T>(
+    step: &str,
+    run: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let message = format!("cannot {step} the database file: it is damaged");
+        Err(StoreError::new(StoreErrorKind::Corrupt, message))
+    })
 }
 
 /// The error of a backend that is closed, or whose thread has ended.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    error::{closed, failed},
+    error::{closed, failed, guarded},
     table,
 };
 use crate::backend::{Key, KeyRange, Order, Scan, Snapshot, Space, StoreError};
@@ -141,6 +141,10 @@ impl State {
     }
 
     fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        guarded("read", || self.get_many_unguarded(keys))
+    }
+
+    fn get_many_unguarded(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let value = |key: &Key| {
             let value = self.table(key.space)?.get(key.bytes.as_slice());
             let value = value.map_err(|e| failed("read", e))?;
@@ -150,6 +154,18 @@ impl State {
     }
 
     fn scan(
+        &self,
+        range: &KeyRange,
+        order: Order,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Scan, StoreError> {
+        guarded("read", || {
+            self.scan_unguarded(range, order, max_rows, max_bytes)
+        })
+    }
+
+    fn scan_unguarded(
         &self,
         range: &KeyRange,
         order: Order,

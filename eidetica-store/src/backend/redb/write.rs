@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Opener, Shared,
-    error::{closed, failed},
+    error::{closed, failed, guarded},
     table,
 };
 use crate::backend::{Durability, Space, StoreError, StoreErrorKind, Write, WriteBatch};
@@ -68,7 +68,7 @@ impl Committer {
 
     fn commit(&mut self, batch: &WriteBatch, durability: Durability) -> Result<(), StoreError> {
         self.reopen_if_closed()?;
-        let result = self.write(batch, durability);
+        let result = guarded("write", || self.write(batch, durability));
         match &result {
             Ok(()) => {
                 self.deferred = durability == Durability::Deferred;
@@ -93,7 +93,7 @@ impl Committer {
         if self.lost {
             return Err(closed());
         }
-        self.shared.reopened((self.open)()?);
+        self.shared.reopened(guarded("open", &self.open)?);
         Ok(())
     }
 
@@ -110,7 +110,11 @@ impl Committer {
         match apply(&txn, batch) {
             Ok(()) => txn.commit().map_err(|e| failed("write", e)),
             Err(error) => {
-                txn.abort().map_err(|e| failed("write", e))?;
+                let aborted = txn.abort().map_err(|e| failed("write", e));
+                // After a failed write, aborting only says that a write has failed.
+                if is_refusal(&error) {
+                    aborted?;
+                }
                 Err(error)
             }
         }
@@ -194,48 +198,25 @@ fn apply_run(rows: &mut Rows<'_>, run: &mut [&Write]) -> Result<(), ::redb::Erro
         return Ok(());
     }
     // Stable: of one key's writes the last given stays last.
-    run.sort_by_key(|write| key_of(write));
-    let writes = run.chunk_by(|a, b| key_of(a) == key_of(b));
-    let mut writes = writes.filter_map(|same_key| same_key.last()).peekable();
-    // How many writes go in one by one before a run of new keys is looked for again.
-    let mut wait = 1;
-    while let Some(write) = writes.peek() {
-        let begun = append(rows, &mut writes)?;
-        wait = if begun > 1 { 1 } else { wait * 2 };
-        for write in writes.by_ref().take(wait) {
-            match write {
-                Write::Put(key, value) => {
-                    rows.insert(key.bytes.as_slice(), value.as_slice())?;
-                }
-                Write::Remove(key) => {
-                    rows.remove(key.bytes.as_slice())?;
-                }
-                Write::RemoveRange(_) => {}
+    run.sort_by_key(key_of);
+    for (n, write) in run.iter().enumerate() {
+        if run
+            .get(n + 1)
+            .is_some_and(|next| key_of(next) == key_of(write))
+        {
+            continue;
+        }
+        match write {
+            Write::Put(key, value) => {
+                rows.insert(key.bytes.as_slice(), value.as_slice())?;
             }
+            Write::Remove(key) => {
+                rows.remove(key.bytes.as_slice())?;
+            }
+            Write::RemoveRange(_) => {}
         }
     }
     Ok(())
-}
-
-/// Puts new keys that lie between two neighbours in one go; how many.
-fn append<'a>(
-    rows: &mut Rows<'_>,
-    writes: &mut std::iter::Peekable<impl Iterator<Item = &'a &'a Write>>,
-) -> Result<usize, ::redb::Error> {
-    let Some(first) = writes.peek() else { return Ok(0) };
-    let mut cursor = rows.lower_bound_mut(std::ops::Bound::Included(key_of(first)))?;
-    let mut n = 0;
-    while let Some(Write::Put(key, value)) = writes.peek() {
-        match cursor.insert_before(key.bytes.as_slice(), value.as_slice()) {
-            Ok(()) => {}
-            Err(::redb::CursorError::UnorderedKey) => break,
-            Err(e) => return Err(e.into()),
-        }
-        n += 1;
-        writes.next();
-    }
-    cursor.close()?;
-    Ok(n)
 }
 
 fn is_range(write: &Write) -> bool {

@@ -81,7 +81,11 @@ impl Backend for Mutant {
     async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
         match self.breaks {
             2 => {
-                let held = self.held_back.lock().unwrap().replace(batch);
+                let held = self
+                    .held_back
+                    .lock()
+                    .expect("no holder panics")
+                    .replace(batch);
                 self.inner
                     .commit(held.unwrap_or_default(), durability)
                     .await
@@ -110,7 +114,9 @@ impl Backend for Mutant {
             11 => {
                 let snapshot = self.inner.snapshot().await?;
                 for precondition in batch.preconditions() {
-                    let found = snapshot.get_many(&[precondition.key.clone()]).await?;
+                    let found = snapshot
+                        .get_many(std::slice::from_ref(&precondition.key))
+                        .await?;
                     if found != [precondition.expected.clone()] {
                         return Err(StoreError::conflict(vec![precondition.key.clone()]));
                     }

@@ -100,21 +100,23 @@ fn step(devices: usize, deeds: impl Strategy<Value = Deed>) -> impl Strategy<Val
 fn deeds() -> impl Strategy<Value = Deed> {
     let permit = (0..DEVICES, select(&LEVELS[..]), any::<bool>())
         .prop_map(|(subject, level, reinstate)| Deed::Permit(subject, level, reinstate));
-    prop_oneof![8 => writes(), 1 => permit]
+    let settings = change("_settings").prop_map(|settings| Deed::Write(vec![settings]));
+    prop_oneof![16 => writes(), 1 => settings, 2 => permit]
 }
 
-/// Changes of one or two documents, of the settings, or of nothing: a merge.
+/// Changes of one or two documents that every writer may change, or of nothing: a merge.
 fn writes() -> impl Strategy<Value = Deed> {
-    let one = |name: &str| {
-        let store = StoreName::new(name).expect("a short name");
-        doc_operations().prop_map(move |operations| (store.clone(), operations))
-    };
+    let both = (change("notes"), change("todos"));
     prop_oneof![
-        8 => one("notes").prop_map(|notes| Deed::Write(vec![notes])),
-        2 => (one("notes"), one("todos")).prop_map(|(a, b)| Deed::Write(vec![a, b])),
-        1 => one("_settings").prop_map(|settings| Deed::Write(vec![settings])),
+        8 => change("notes").prop_map(|notes| Deed::Write(vec![notes])),
+        2 => both.prop_map(|(notes, todos)| Deed::Write(vec![notes, todos])),
         1 => Just(Deed::Write(Vec::new())),
     ]
+}
+
+fn change(store: &str) -> impl Strategy<Value = (StoreName, Vec<DocOp>)> + use<> {
+    let store = StoreName::new(store).expect("a short name");
+    doc_operations().prop_map(move |operations| (store.clone(), operations))
 }
 
 fn start(auth: Vec<AuthOperation>) -> DeviceHistory {

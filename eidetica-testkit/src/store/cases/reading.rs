@@ -98,8 +98,15 @@ pub async fn b7_a_scan_keeps_order_range_and_limits(fixture: BackendFixture) {
             .filter(|(key, _)| range.contains(&log(key.clone())))
             .cloned()
             .collect();
-        let bytes = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
-        for limits in [(max_rows, max_bytes), (rows.len(), usize::MAX), (usize::MAX, bytes)] {
+        let bytes = rows
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        for limits in [
+            (max_rows, max_bytes),
+            (rows.len(), usize::MAX),
+            (usize::MAX, bytes),
+        ] {
             check_scan(&*snapshot, &range, &rows, limits).await;
         }
     }

@@ -1,0 +1,84 @@
+//! Owns what the tests of databases have alike: storages that are the same each time, offers,
+//! and dumps of what a database holds.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use eidetica_core::{DatabaseId, EntryId, Kind, StoreName, Timestamp, VerifiedEntry};
+use eidetica_crdt::{DocOp, Path, Scalar};
+use eidetica_store::{
+    Backend, Database, IngestReport, Kinds, MemoryBackend, Offer, Source, Storage,
+};
+use eidetica_testkit::{SeededEntropy, SimClock, arb::history::doc_change, crdt::LiveRow};
+
+/// What a view holds but for what is local.
+pub(crate) type Dump = BTreeMap<(StoreName, Kind), Vec<LiveRow>>;
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(future)
+}
+
+pub(crate) async fn open(backend: Arc<dyn Backend>) -> Storage {
+    open_as(backend, 0).await
+}
+
+/// The data of a backend; if there is none, that of a new device.
+pub(crate) async fn open_as(backend: Arc<dyn Backend>, device: u64) -> Storage {
+    let clock = Arc::new(SimClock::default());
+    let entropy = Arc::new(SeededEntropy::new(device));
+    Storage::open(backend, Kinds::default(), clock, entropy)
+        .await
+        .unwrap()
+}
+
+pub(crate) fn memory() -> Arc<dyn Backend> {
+    Arc::new(MemoryBackend::new())
+}
+
+/// A database without entries yet, on a new device.
+pub(crate) async fn empty(id: DatabaseId) -> Database {
+    open(memory()).await.attach(id).await.unwrap()
+}
+
+pub(crate) async fn offer(database: &Database, entries: Vec<VerifiedEntry>) -> IngestReport {
+    let offer = Offer {
+        entries,
+        source: Some(Source::REMOTE),
+        ..Offer::default()
+    };
+    database.ingest(offer).await.unwrap()
+}
+
+/// Every view that has rows.
+pub(crate) async fn dump(database: &Database) -> Dump {
+    let mut dump = Dump::new();
+    for (store, kind) in database.stores().await.unwrap() {
+        let rows = database.rows(&store, &kind).await.unwrap();
+        let live = rows.into_iter().map(|row| (row.path, row.stamp, row.value));
+        dump.insert((store, kind), live.collect());
+    }
+    dump
+}
+
+pub(crate) fn store(name: &str) -> StoreName {
+    StoreName::new(name).unwrap()
+}
+
+pub(crate) fn doc() -> Kind {
+    Kind::new("doc").unwrap()
+}
+
+/// One `Set` of a path of keys with dots between, in the store `notes`.
+pub(crate) fn set(path: &str, value: i128) -> Vec<(StoreName, Vec<u8>)> {
+    let path: Path = path.parse().unwrap();
+    let value = Scalar::Int(value);
+    vec![doc_change(&store("notes"), &[DocOp::Set { path, value }])]
+}
+
+pub(crate) fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+pub(crate) fn ids(entries: &[VerifiedEntry]) -> Vec<EntryId> {
+    entries.iter().map(|entry| entry.id()).collect()
+}

@@ -1,0 +1,219 @@
+//! Owns the digest of a database's content, by which two devices compare what they show. What
+//! they hold is compared by tips.
+
+use std::collections::BTreeMap;
+
+use eidetica_crdt::{Crdt, Doc, Value};
+use eidetica_store::Database;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// The digits of base64 (RFC 4648, section 4).
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// The SHA-256 of everything that the documents of a database show, as canonical JSON
+/// (RFC 8785) of `{store: value}`. Reserved stores and values that lost a conflict are left
+/// out. Two databases of equal content have equal digests, also where their histories differ.
+///
+/// Beyond RFC 8785: integers are written in decimal at any size, bytes as base64 text
+/// (RFC 4648), infinities as the texts `Infinity` and `-Infinity`.
+///
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), eidetica::Error> {
+/// let instance = eidetica::Instance::builder().open().await?;
+/// let one = instance.create_database("one").await?;
+/// let two = instance.create_database("two").await?;
+/// assert_eq!(
+///     eidetica::content_digest(&one).await?,
+///     eidetica::content_digest(&two).await?,
+/// );
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// The backend failed.
+///
+/// # Cancel safety
+/// Nothing happens.
+pub async fn content_digest(database: &Database) -> Result<[u8; 32], Error> {
+    let mut hash = Sha256::new();
+    let mut separator = "{";
+    for (store, kind) in database.stores().await? {
+        if store.as_str().starts_with('_') || kind.as_str() != Doc::KIND {
+            continue;
+        }
+        // Names of stores are ASCII, so they come in the order of UTF-16.
+        hash.update(separator);
+        write_text(store.as_str(), &mut |text| hash.update(text));
+        hash.update(":");
+        let value = database.doc(store.as_str())?.get("").await?;
+        write(&value.unwrap_or(Value::empty_map()), &mut |text| {
+            hash.update(text);
+        });
+        separator = ",";
+    }
+    hash.update(if separator == "{" { "{}" } else { "}" });
+    Ok(hash.finalize().into())
+}
+
+/// Writes a value, which is at most 64 levels deep.
+fn write(value: &Value, out: &mut impl FnMut(&str)) {
+    match value {
+        Value::Null => out("null"),
+        Value::Bool(true) => out("true"),
+        Value::Bool(false) => out("false"),
+        Value::Int(n) => out(&n.to_string()),
+        Value::Float(x) if x.is_finite() => out(ryu_js::Buffer::new().format_finite(*x)),
+        Value::Float(x) if *x > 0.0 => out("\"Infinity\""),
+        Value::Float(_) => out("\"-Infinity\""),
+        Value::Text(text) => write_text(text, out),
+        Value::Bytes(bytes) => write_text(&to_base64(bytes), out),
+        Value::List(items) => {
+            out("[");
+            for (i, item) in items.iter().enumerate() {
+                out(if i > 0 { "," } else { "" });
+                write(item, out);
+            }
+            out("]");
+        }
+        Value::Map(map) => write_map(map, out),
+    }
+}
+
+fn write_map(map: &BTreeMap<String, Value>, out: &mut impl FnMut(&str)) {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    out("{");
+    for (i, (key, value)) in entries.into_iter().enumerate() {
+        out(if i > 0 { "," } else { "" });
+        write_text(key, out);
+        out(":");
+        write(value, out);
+    }
+    out("}");
+}
+
+fn write_text(text: &str, out: &mut impl FnMut(&str)) {
+    out("\"");
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || c < ' ') {
+        out(&rest[..at]);
+        let special = rest.as_bytes()[at];
+        match special {
+            b'"' => out("\\\""),
+            b'\\' => out("\\\\"),
+            0x08 => out("\\b"),
+            b'\t' => out("\\t"),
+            b'\n' => out("\\n"),
+            0x0c => out("\\f"),
+            b'\r' => out("\\r"),
+            _ => out(&format!("\\u{special:04x}")),
+        }
+        rest = &rest[at + 1..];
+    }
+    out(rest);
+    out("\"");
+}
+
+fn to_base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for digit in 0..4 {
+            text.push(match digit <= group.len() {
+                true => BASE64[(bits >> (18 - 6 * digit) & 63) as usize] as char,
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(value: impl Into<Value>) -> String {
+        let mut text = String::new();
+        write(&value.into(), &mut |part| text.push_str(part));
+        text
+    }
+
+    #[test]
+    fn the_example_of_rfc_8785_comes_out_as_printed_there() {
+        let numbers = [333333333.33333329, 1e30, 4.50, 2e-3, 1e-27];
+        let numbers: Vec<Value> = numbers.into_iter().map(Value::from).collect();
+        let string = "\u{20ac}$\u{f}\nA'\u{42}\u{22}\u{5c}\u{5c}\u{22}\u{2f}";
+        let literals = vec![Value::Null, true.into(), false.into()];
+        let value = Value::from([
+            ("numbers", Value::from(numbers)),
+            ("string", string.into()),
+            ("literals", literals.into()),
+        ]);
+        let expected = concat!(
+            r#"{"literals":[null,true,false],"#,
+            r#""numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"#,
+            r#""string":"€$\u000f\nA'B\"\\\\\"/"}"#
+        );
+        assert_eq!(canonical(value), expected);
+    }
+
+    #[test]
+    fn keys_are_sorted_as_in_section_3_2_3_of_rfc_8785() {
+        let keys = [
+            "\u{20ac}",
+            "\r",
+            "\u{fb33}",
+            "1",
+            "\u{1f600}",
+            "\u{80}",
+            "\u{f6}",
+        ];
+        let map = keys.map(|key| (key.to_owned(), Value::Null));
+        let expected = concat!(
+            "{\"\\r\":null,\"1\":null,\"\u{80}\":null,\"\u{f6}\":null,",
+            "\"\u{20ac}\":null,\"\u{1f600}\":null,\"\u{fb33}\":null}"
+        );
+        assert_eq!(canonical(Value::Map(map.into())), expected);
+    }
+
+    #[test]
+    fn floats_are_written_as_in_appendix_b_of_rfc_8785() {
+        let cases = [
+            (0x0000000000000000, "0"),
+            (0x8000000000000000, "0"),
+            (0x0000000000000001, "5e-324"),
+            (0x8000000000000001, "-5e-324"),
+            (0x7fefffffffffffff, "1.7976931348623157e+308"),
+            (0xffefffffffffffff, "-1.7976931348623157e+308"),
+            (0x4340000000000000, "9007199254740992"),
+            (0xc340000000000000, "-9007199254740992"),
+            (0x4430000000000000, "295147905179352830000"),
+            (0x44b52d02c7e14af5, "9.999999999999997e+22"),
+            (0x44b52d02c7e14af6, "1e+23"),
+            (0x44b52d02c7e14af7, "1.0000000000000001e+23"),
+            (0x444b1ae4d6e2ef4e, "999999999999999700000"),
+            (0x444b1ae4d6e2ef4f, "999999999999999900000"),
+            (0x444b1ae4d6e2ef50, "1e+21"),
+            (0x3eb0c6f7a0b5ed8c, "9.999999999999997e-7"),
+            (0x3eb0c6f7a0b5ed8d, "0.000001"),
+            (0x41b3de4355555553, "333333333.3333332"),
+            (0x41b3de4355555557, "333333333.33333343"),
+            (0xbecbf647612f3696, "-0.0000033333333333333333"),
+            (0x43143ff3c1cb0959, "1424953923781206.2"),
+        ];
+        for (bits, text) in cases {
+            assert_eq!(canonical(f64::from_bits(bits)), text, "{bits:016x}");
+        }
+    }
+
+    #[test]
+    fn what_json_lacks_has_a_form_too() {
+        assert_eq!(canonical(i128::MIN), i128::MIN.to_string());
+        assert_eq!(canonical(&[0xfb_u8, 0xff][..]), "\"+/8=\"");
+        assert_eq!(canonical(f64::INFINITY), "\"Infinity\"");
+        assert_eq!(canonical(f64::NEG_INFINITY), "\"-Infinity\"");
+    }
+}

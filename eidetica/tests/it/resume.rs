@@ -1,0 +1,121 @@
+//! A transfer that breaks off goes on from the last committed mark.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eidetica::{
+    Address, DatabaseTicket, Instance, PeerAddress,
+    transport::{
+        FrameStream, MemoryNetwork, MemoryTransport, ServerHandle, SyncHandler, SyncTransport,
+        TransportError, TransportErrorKind,
+    },
+};
+use futures_core::Stream;
+
+use crate::devices::{shared, write};
+
+/// Breaks every answer off after some frames.
+#[derive(Debug)]
+struct Cutting {
+    inner: MemoryTransport,
+    frames: AtomicUsize,
+}
+
+struct CutStream {
+    inner: FrameStream,
+    left: usize,
+}
+
+impl Stream for CutStream {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.left == 0 {
+            let cut = TransportError::new(TransportErrorKind::Interrupted, "cut by the test");
+            return Poll::Ready(Some(Err(cut)));
+        }
+        self.left -= 1;
+        self.inner.as_mut().poll_next(cx)
+    }
+}
+
+#[async_trait]
+impl SyncTransport for Cutting {
+    fn transport_type(&self) -> &'static str {
+        "memory"
+    }
+
+    fn can_handle_address(&self, address: &Address) -> bool {
+        self.inner.can_handle_address(address)
+    }
+
+    async fn send_request(
+        &self,
+        to: &PeerAddress,
+        request: Bytes,
+    ) -> Result<FrameStream, TransportError> {
+        let inner = self.inner.send_request(to, request).await?;
+        Ok(Box::pin(CutStream { inner, left: self.frames.load(Relaxed) }))
+    }
+
+    async fn start_server(
+        &self,
+        handler: Arc<dyn SyncHandler>,
+    ) -> Result<Box<dyn ServerHandle>, TransportError> {
+        self.inner.start_server(handler).await
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_cut_again_and_again_completes_without_sending_much_twice() {
+    let network = MemoryNetwork::new();
+    let server = Arc::new(MemoryTransport::new(&network).with_name("a"));
+    let a = Instance::builder().transport(server).open().await.unwrap();
+    let cutting = Arc::new(Cutting {
+        inner: MemoryTransport::new(&network),
+        frames: AtomicUsize::new(usize::MAX),
+    });
+    let b = Instance::builder().transport(cutting.clone()).open().await.unwrap();
+    let ours = shared(&a, &b).await;
+    for i in 0..64 {
+        // Text that hardly compresses.
+        let text: String = (0..40_000u64)
+            .map(|n| {
+                let mixed = (n + i * 40_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                char::from(b'!' + (mixed >> 33) as u8 % 90)
+            })
+            .collect();
+        write(&ours, &format!("t{i}"), text).await;
+    }
+    let addresses = a.sync().accept_connections("memory").await.unwrap();
+    let ticket = DatabaseTicket::new(ours.id(), addresses).unwrap();
+    let replica = b.storage().attach(ours.id()).await.unwrap();
+    let mut cuts = 0;
+    loop {
+        // Five frames of which the first is the answer's head.
+        cutting.frames.store(if cuts < 50 { 5 } else { usize::MAX }, Relaxed);
+        let before = replica.frontier().count;
+        match b.sync().join(&ticket, Duration::ZERO).await {
+            Ok(report) => {
+                assert_eq!(report.redundant, 0, "{report:?}");
+                break;
+            }
+            Err(error) => {
+                assert!(error.is_transient(), "{error}");
+                assert!(replica.frontier().count > before, "a cut transfer made no progress");
+                cuts += 1;
+            }
+        }
+    }
+    assert!(cuts > 2, "the transfer was not cut: {cuts}");
+    assert_eq!(replica.frontier().digest, ours.frontier().digest);
+}
