@@ -184,3 +184,6 @@ impl TryRng for Coefficients {
 }
 
 impl TryCryptoRng for Coefficients {}
+
+#[cfg(test)]
+mod tests;

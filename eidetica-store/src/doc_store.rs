@@ -257,6 +257,8 @@ impl<'a> DocDraft<'a> {
         let path = path.into_path().map_err(invalid)?;
         let mut drafts = self.transaction.draft(&self.store).await?;
         let draft = self.load(drafts.get_mut(&self.store), &path).await?;
+        // That there is nothing to remove is an answer that may be overtaken.
+        draft.read.push(RowRange::subtree(&path));
         draft
             .writer
             .delete(draft.view.view_mut(), &path)

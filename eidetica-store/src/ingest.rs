@@ -24,7 +24,8 @@ pub struct Offer {
     pub failed: Vec<Refusal>,
     /// Where they come from.
     pub source: Option<Source>,
-    /// Rows of the caller that go into the same commit, such as cursors.
+    /// Rows of the caller, such as cursors, that go into the same commit; left out if an entry
+    /// is incomplete, so that no cursor leads beyond it.
     pub extra: WriteBatch,
 }
 
@@ -48,6 +49,7 @@ pub(crate) struct Chunk<'a> {
     applier: Applier<'a>,
     views: OpenViews,
     batch: WriteBatch,
+    extra: WriteBatch,
     lanes: BTreeSet<u32>,
     authors: BTreeSet<u32>,
     refused: HashSet<EntryId>,
@@ -62,6 +64,7 @@ impl<'a> Chunk<'a> {
             applier: Applier::new(database.nodes(), &database.engine().kinds, snapshot),
             views: OpenViews::default(),
             batch: WriteBatch::new(),
+            extra: WriteBatch::new(),
             lanes: BTreeSet::new(),
             authors: BTreeSet::new(),
             refused: HashSet::new(),
@@ -77,9 +80,9 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Adds rows of the caller.
+    /// Adds rows of the caller, to be left out if an entry is incomplete.
     pub(crate) fn extra(&mut self, extra: WriteBatch) {
-        self.batch.append(extra);
+        self.extra = extra;
     }
 
     /// Judges an entry and, if it is a new member, stores and applies it; else the rule it
@@ -140,6 +143,9 @@ impl<'a> Chunk<'a> {
     pub(crate) async fn commit(mut self, state: &mut State) -> Result<IngestReport, StoreError> {
         if self.report.stored > 0 {
             self.write_state(state);
+        }
+        if self.report.incomplete.is_empty() {
+            self.batch.append(std::mem::take(&mut self.extra));
         }
         if !self.batch.writes().is_empty() {
             let batch = std::mem::take(&mut self.batch);

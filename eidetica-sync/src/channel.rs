@@ -62,6 +62,9 @@ type SessionId = [u8; 16];
 pub trait PeerHandler: Send + Sync + 'static {
     /// Answers one request by a stream of frames. A request may arrive twice, when the
     /// connection breaks just after it.
+    ///
+    /// # Cancel safety
+    /// The channel drops the future when the asker gives up; the handler says what that leaves.
     async fn handle(&self, context: RequestContext, request: Bytes) -> FrameStream;
 }
 

@@ -53,7 +53,7 @@ impl BackendFixture {
             volatile: false,
             wait: WAIT,
             test: "",
-            folder: Folder::new(),
+            folder: Folder::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+mod digest;
 mod edge;
 mod error;
 mod instance;
@@ -13,6 +14,7 @@ pub use eidetica_transport as transport;
 
 pub use crate::{
     builder::InstanceBuilder,
+    digest::content_digest,
     edge::{OsEntropy, SystemClock},
     error::{Error, ErrorKind},
     instance::Instance,

@@ -77,6 +77,7 @@ const LAYERS: &[Layer] = &[
             "governor",
             "postcard",
             "serde",
+            "sha2",
             "snow",
             "tokio",
             "tracing",

@@ -1,5 +1,9 @@
 //! Owns the tests of this crate that use the testkit, one module a subject.
 
 mod backend;
+mod causal;
+mod golden;
+mod ingest;
 mod support;
+mod transaction;
 mod views;

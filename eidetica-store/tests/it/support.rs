@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use eidetica_core::{DatabaseId, EntryId, Kind, StoreName, Timestamp, VerifiedEntry};
 use eidetica_crdt::{DocOp, Path, Scalar};
 use eidetica_store::{
-    Backend, Database, IngestReport, Kinds, MemoryBackend, Offer, Source, Storage,
+    Backend, Database, IngestReport, KeyRange, Kinds, MemoryBackend, Offer, Order, Snapshot,
+    Source, Space, Storage,
 };
 use eidetica_testkit::{SeededEntropy, SimClock, arb::history::doc_change, crdt::LiveRow};
 
@@ -58,6 +59,25 @@ pub(crate) async fn dump(database: &Database) -> Dump {
         dump.insert((store, kind), live.collect());
     }
     dump
+}
+
+/// Every row of a space.
+pub(crate) async fn rows(snapshot: &dyn Snapshot, space: Space) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    let mut range = KeyRange {
+        space,
+        start: Vec::new(),
+        end: None,
+    };
+    loop {
+        let scan = snapshot.scan(&range, Order::Ascending, 1000, usize::MAX);
+        let scan = scan.await.unwrap();
+        rows.extend(scan.rows);
+        match rows.last() {
+            Some((key, _)) if scan.more => range.start = [key.as_slice(), &[0]].concat(),
+            _ => return rows,
+        }
+    }
 }
 
 pub(crate) fn store(name: &str) -> StoreName {

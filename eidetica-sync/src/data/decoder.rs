@@ -1,10 +1,7 @@
 //! Owns the receiving side of a data stream: frames back into entries, with every size checked
 //! and ids recomputed. Signatures, and whether an entry may be stored, are judged later.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    fmt,
-};
+use std::{collections::VecDeque, fmt};
 
 use eidetica_core::{
     DatabaseId, EntryId, Header, Height, Origin, Signature, SignedEntry, limits::FORMAT_VERSION,
@@ -26,45 +23,26 @@ use crate::{
 const SIGNATURE_BYTES: usize = 64;
 
 /// Turns the frames of one data stream back into entries.
-///
-/// For each frame: [`Decoder::feed`] it, look up the heights of [`Decoder::missing_parents`]
-/// among the entries held and [`Decoder::provide_height`] them, then [`Decoder::take`] the
-/// entries.
 pub struct Decoder {
     database: DatabaseId,
     tables: ReadTables,
     decompressor: Option<Decompressor<'static>>,
     /// The beginning of a record that goes on in the next frame.
     partial: Vec<u8>,
-    /// Read but not yet resolved, in order.
-    pending: VecDeque<Item>,
-    heights: HashMap<EntryId, Height>,
     /// The last entries resolved, which later ones may refer to.
     recent: VecDeque<(EntryId, Height)>,
     count: u64,
     hash: RunningHash,
     last_mark: Option<Mark>,
-    /// Set by the first unknown parent; nothing after it can be resolved.
-    unknown_parents: Vec<EntryId>,
 }
 
-enum Item {
-    Record(Record, Signature),
-    Mark(Mark),
-}
-
-/// What a step of decoding yields.
+/// What a frame yields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
     /// Entries, parents first, their signatures not yet verified.
     pub entries: Vec<SignedEntry>,
-    /// The last mark reached, checked against the entries.
+    /// The frame's mark, checked; it covers everything read so far.
     pub mark: Option<Mark>,
-    /// How many of `entries` the mark covers.
-    pub covered: usize,
-    /// Parents that neither the stream nor [`Decoder::provide_height`] named. Not a violation,
-    /// but the stream yields nothing further: ask again in another way.
-    pub unknown_parents: Vec<EntryId>,
 }
 
 impl Decoder {
@@ -75,37 +53,32 @@ impl Decoder {
             tables: ReadTables::default(),
             decompressor: Decompressor::new().ok(),
             partial: Vec::new(),
-            pending: VecDeque::new(),
-            heights: HashMap::new(),
             recent: VecDeque::new(),
             count: 0,
             hash: RunningHash::default(),
             last_mark: None,
-            unknown_parents: Vec::new(),
         }
     }
 
-    /// Reads the records that end in a frame. After an unknown parent it does nothing.
+    /// Reads the entries that end in a frame, and checks its mark against them.
     ///
     /// # Errors
-    /// The frame is malformed or over a limit; the decoder is of no further use.
-    pub fn feed(&mut self, frame: &DataFrame) -> Result<(), ProtocolError> {
-        if !self.unknown_parents.is_empty() {
-            return Ok(());
-        }
+    /// The frame is malformed or over a limit, a record makes no entry, or the mark contradicts
+    /// what came before it; the decoder is of no further use.
+    pub fn feed(&mut self, frame: &DataFrame) -> Result<Batch, ProtocolError> {
         self.append(frame)?;
         let (signatures, rest) = frame.signatures.as_chunks::<SIGNATURE_BYTES>();
         if !rest.is_empty() || frame.signatures.len() > MAX_FRAME_BYTES {
             return Err(ProtocolError::Malformed("signatures of a frame"));
         }
-        let mut reader = Reader::new(&self.partial);
+        let raw = std::mem::take(&mut self.partial);
+        let mut reader = Reader::new(&raw);
+        let mut entries = Vec::with_capacity(signatures.len());
         for signature in signatures {
             let record = self.tables.read(&mut reader)?;
-            self.pending
-                .push_back(Item::Record(record, Signature::from_bytes(*signature)));
+            entries.push(self.resolve(record, Signature::from_bytes(*signature))?);
         }
-        let read = self.partial.len() - reader.remaining();
-        self.partial.drain(..read);
+        self.partial = raw[raw.len() - reader.remaining()..].to_vec();
         let held = self.partial.len();
         if held > MAX_RECORD_BYTES {
             return Err(ProtocolError::TooLarge("record", MAX_RECORD_BYTES, held));
@@ -113,69 +86,21 @@ impl Decoder {
         if frame.mark.is_some() != self.partial.is_empty() {
             return Err(ProtocolError::Malformed("end of a frame"));
         }
-        self.pending.extend(frame.mark.map(Item::Mark));
-        Ok(())
-    }
-
-    /// The parents outside of the stream whose heights [`Decoder::take`] needs; each once, in
-    /// the order in which they are named. A parent far back in the stream may be among them.
-    pub fn missing_parents(&self) -> Vec<EntryId> {
-        let mut missing = Vec::new();
-        let mut seen = HashSet::new();
-        for item in &self.pending {
-            let Item::Record(record, _) = item else {
-                continue;
-            };
-            for parent in &record.parents {
-                if let Parent::Id(id) = parent
-                    && !self.heights.contains_key(id)
-                    && seen.insert(*id)
-                {
-                    missing.push(*id);
-                }
-            }
+        if let Some(mark) = frame.mark {
+            self.check(mark)?;
         }
-        missing
-    }
-
-    /// Says what height a parent has that is held here.
-    pub fn provide_height(&mut self, id: EntryId, height: Height) {
-        self.heights.insert(id, height);
-    }
-
-    /// Rebuilds the entries that were fed, up to the first that has an unknown parent, and
-    /// checks the marks between them.
-    ///
-    /// # Errors
-    /// A record makes no entry, or a mark contradicts what came before it; the decoder is of no
-    /// further use.
-    pub fn take(&mut self) -> Result<Batch, ProtocolError> {
-        let mut batch = Batch::default();
-        while let Some(item) = self.pending.pop_front() {
-            match item {
-                Item::Record(record, signature) => {
-                    let Some(entry) = self.resolve(record, signature)? else {
-                        break;
-                    };
-                    batch.entries.push(entry);
-                }
-                Item::Mark(mark) => {
-                    self.check(mark)?;
-                    batch.mark = Some(mark);
-                    batch.covered = batch.entries.len();
-                }
-            }
-        }
-        self.pending.clear();
-        self.heights.clear();
-        batch.unknown_parents = self.unknown_parents.clone();
-        Ok(batch)
+        Ok(Batch {
+            entries,
+            mark: frame.mark,
+        })
     }
 
     /// Whether `mark`, as the end of a stream declares it, is what the stream came to.
     pub fn is_at(&self, mark: &Mark) -> bool {
-        let at_end = self.pending.is_empty() && self.partial.is_empty();
-        at_end && mark.count == self.count && mark.hash == self.hash && self.follows(mark)
+        self.partial.is_empty()
+            && mark.count == self.count
+            && mark.hash == self.hash
+            && self.follows(mark)
     }
 
     /// Entries taken so far.
@@ -208,31 +133,24 @@ impl Decoder {
         Ok(())
     }
 
-    /// The entry of a record; `None` if a parent is unknown.
     fn resolve(
         &mut self,
         record: Record,
         signature: Signature,
-    ) -> Result<Option<SignedEntry>, ProtocolError> {
+    ) -> Result<SignedEntry, ProtocolError> {
         let mut parents = Vec::with_capacity(record.parents.len());
         let mut height = Height(0);
         for parent in &record.parents {
-            let found = match *parent {
-                Parent::Back(distance) => Some(self.back(distance)?),
-                Parent::Id(id) => self.heights.get(&id).map(|height| (id, *height)),
-            };
-            match (found, *parent) {
-                (Some((id, at)), _) => {
+            match *parent {
+                Parent::Id(id) => parents.push(id),
+                Parent::Back(distance) => {
+                    let (id, at) = self.back(distance)?;
                     parents.push(id);
                     height = height.max(Height(at.0.saturating_add(1)));
                 }
-                (None, Parent::Id(id)) => self.unknown_parents.push(id),
-                (None, Parent::Back(_)) => {}
             }
         }
-        if !self.unknown_parents.is_empty() {
-            return Ok(None);
-        }
+        let height = record.height.unwrap_or(height);
         let origin = record
             .nonce
             .map_or(Origin::In(self.database), |nonce| Origin::Root { nonce });
@@ -251,7 +169,7 @@ impl Decoder {
             return Err(ProtocolError::WrongRoot);
         }
         self.add(entry.id(), height);
-        Ok(Some(entry))
+        Ok(entry)
     }
 
     fn back(&self, distance: u64) -> Result<(EntryId, Height), ProtocolError> {
@@ -294,7 +212,6 @@ impl fmt::Debug for Decoder {
             .field("database", &self.database)
             .field("count", &self.count)
             .field("partial", &self.partial.len())
-            .field("pending", &self.pending.len())
             .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use eidetica_core::{
-    Change, EntryId, Origin, PayloadHash, PublicKey, SignedEntry, StoreName, Timestamp,
+    Change, EntryId, Height, Origin, PayloadHash, PublicKey, SignedEntry, StoreName, Timestamp,
     limits::{MAX_CHANGES, MAX_PARENTS, MAX_PAYLOAD_BYTES, MAX_STORE_NAME_BYTES},
 };
 
@@ -18,6 +18,9 @@ use crate::{
 
 /// Bits of a timestamp that hold its counter.
 const COUNTER_BITS: u32 = 16;
+
+/// A payload, or `None` where it is absent.
+type MaybePayload = Option<Arc<[u8]>>;
 
 /// A parent as a record names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +37,13 @@ pub(super) struct Record {
     /// Present in the root only.
     pub(super) nonce: Option<[u8; 16]>,
     pub(super) parents: Vec<Parent>,
+    /// Stated where a parent is named by id; else it follows from the stream.
+    pub(super) height: Option<Height>,
     pub(super) author: PublicKey,
     pub(super) seq: u64,
     pub(super) timestamp: Timestamp,
     pub(super) changes: Vec<Change>,
-    pub(super) payloads: Vec<Option<Arc<[u8]>>>,
+    pub(super) payloads: Vec<MaybePayload>,
 }
 
 /// The tables as the writing side keeps them.
@@ -52,6 +57,7 @@ pub(super) struct WriteTables {
 
 impl WriteTables {
     /// Appends the record of an entry; `parent` says how to name each of its parents.
+    /// The height is stated where a parent is not in the stream; the signature covers it.
     pub(super) fn write(
         &mut self,
         bytes: &mut Vec<u8>,
@@ -63,14 +69,19 @@ impl WriteTables {
         if let Origin::Root { nonce } = &header.origin {
             bytes.extend_from_slice(nonce);
         }
+        let mut states_height = false;
         for id in &header.parents {
             match parent(id) {
                 Parent::Back(distance) => varint::write(bytes, distance),
                 Parent::Id(id) => {
+                    states_height = true;
                     varint::write(bytes, 0);
                     bytes.extend_from_slice(id.as_bytes());
                 }
             }
+        }
+        if states_height {
+            varint::write(bytes, header.height.0);
         }
         self.write_author(bytes, header.author, header.seq);
         self.write_timestamp(bytes, header.timestamp);
@@ -155,6 +166,11 @@ impl ReadTables {
                 distance => Parent::Back(distance),
             });
         }
+        let states_height = parents.iter().any(|parent| matches!(parent, Parent::Id(_)));
+        let height = match states_height {
+            true => Some(Height(reader.varint()?)),
+            false => None,
+        };
         let (author, seq) = self.read_author(reader)?;
         let timestamp = self.read_timestamp(reader)?;
         let count = reader.count(MAX_CHANGES)?;
@@ -167,6 +183,7 @@ impl ReadTables {
         Ok(Record {
             nonce,
             parents,
+            height,
             author,
             seq,
             timestamp,
@@ -204,7 +221,7 @@ impl ReadTables {
     fn read_change(
         &mut self,
         reader: &mut Reader<'_>,
-    ) -> Result<(Change, Option<Arc<[u8]>>), ProtocolError> {
+    ) -> Result<(Change, MaybePayload), ProtocolError> {
         let store = self.read_store(reader)?;
         let length = reader.count(2 * MAX_PAYLOAD_BYTES + 1)?;
         let payload_len = (length >> 1) as u32;

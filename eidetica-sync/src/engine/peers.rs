@@ -100,7 +100,9 @@ impl Peers {
     ) -> Result<Option<TipsDigest>, StoreError> {
         let name = row_key(RELATIONSHIP, &[database.as_bytes(), key.as_bytes()]).bytes;
         let row = self.storage.row(&name).await?;
-        Ok(row.and_then(|row| postcard::from_bytes(&row).ok()).flatten())
+        Ok(row
+            .and_then(|row| postcard::from_bytes(&row).ok())
+            .flatten())
     }
 
     /// How far this device has followed a peer's log of a database.

@@ -1,5 +1,7 @@
 //! Owns the asking side of `Open`: what this device lacks, committed as it comes.
 
+use std::collections::BTreeSet;
+
 use eidetica_core::{EntryId, PublicKey};
 use eidetica_store::Database;
 
@@ -48,8 +50,6 @@ enum Outcome {
     NeedHints,
     /// The answer ended; whether its budget ended it.
     Ended(Box<OpenAnswer>, Brought, bool),
-    /// It led to a parent that nobody knows.
-    UnknownParent(Box<OpenAnswer>, Brought),
 }
 
 /// Asks until everything that the peer had is committed here.
@@ -84,9 +84,18 @@ pub(crate) async fn pull(
             }
             Outcome::Ended(answer, brought, more) => {
                 let progressed = brought.stored > 0;
-                add(&mut total, brought);
                 let rule = *first_rule.get_or_insert(answer.rule);
-                if !more {
+                let unknown = unknown_parents(&brought);
+                add(&mut total, brought);
+                if !unknown.is_empty() && !asking.without.contains(answer.rule) {
+                    // The rule was wrong about what is here: ask by another one.
+                    asking.without = asking.without.with(answer.rule);
+                    (asking.hints, asking.haves, asking.wants) = (true, true, unknown);
+                    total.incomplete.clear();
+                    continue;
+                }
+                if !more || !total.incomplete.is_empty() {
+                    total.give_up(answerer);
                     return Ok(Pulled {
                         peer: answerer,
                         answer: *answer,
@@ -98,27 +107,30 @@ pub(crate) async fn pull(
                     return Err(SyncError::protocol("the peer's answers make no progress"));
                 }
             }
-            Outcome::UnknownParent(answer, brought) => {
-                add(&mut total, brought);
-                if asking.without.contains(answer.rule) {
-                    return Err(SyncError::protocol(
-                        "the peer withholds parents of its entries",
-                    ));
-                }
-                asking.without = asking.without.with(answer.rule);
-                asking.hints = true;
-                asking.haves = true;
-                asking.wants = missing(database, &answer.tips).await?;
-            }
         }
     }
+}
+
+/// The parents for want of which entries could not be judged.
+fn unknown_parents(brought: &Brought) -> Vec<EntryId> {
+    let entries: BTreeSet<_> = brought.incomplete.iter().map(|entry| entry.id).collect();
+    let parents: BTreeSet<_> = brought
+        .incomplete
+        .iter()
+        .flat_map(|entry| entry.parents.iter().copied())
+        .collect();
+    parents
+        .difference(&entries)
+        .copied()
+        .take(MAX_WANTS)
+        .collect()
 }
 
 fn add(total: &mut Brought, more: Brought) {
     total.stored += more.stored;
     total.known += more.known;
     total.refused.extend(more.refused);
-    total.incomplete |= more.incomplete;
+    total.incomplete.extend(more.incomplete);
 }
 
 async fn open(
@@ -168,17 +180,12 @@ async fn take_in(
     let mut intake = Intake::new(database.clone(), peer);
     loop {
         match stream.next().await {
-            Ok(Some(Answer::Data(frame))) => match intake.feed(&frame).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    intake.flush().await?;
-                    return Ok(Outcome::UnknownParent(answer, intake.brought));
-                }
-                Err(error) => {
+            Ok(Some(Answer::Data(frame))) => {
+                if let Err(error) = intake.feed(&frame).await {
                     intake.flush().await?;
                     return Err(error);
                 }
-            },
+            }
             Ok(Some(Answer::End(End { mark, more }))) => {
                 if !intake.is_at(&mark) {
                     return Err(SyncError::protocol("the answer does not end at its mark"));
@@ -206,7 +213,7 @@ async fn finish(
     cursor: Cursor,
 ) -> Result<(), SyncError> {
     let is_new = intake.cursor() != Some(cursor) && cursor.epoch != Epoch([0; 16]);
-    if is_new && !intake.brought.incomplete && database.frontier().count > 0 {
+    if is_new && !intake.brought.is_stuck && database.frontier().count > 0 {
         let extra = Peers::advance(database.id(), &peer, cursor);
         database
             .ingest(eidetica_store::Offer {
@@ -216,13 +223,6 @@ async fn finish(
             .await?;
     }
     Ok(())
-}
-
-/// Those of the ids that are not here.
-async fn missing(database: &Database, ids: &[EntryId]) -> Result<Vec<EntryId>, SyncError> {
-    let found = database.find(ids).await?;
-    let missing = ids.iter().zip(found).filter(|(_, found)| found.is_none());
-    Ok(missing.map(|(id, _)| *id).take(MAX_WANTS).collect())
 }
 
 pub(crate) fn unexpected(answer: &Answer, database: &Database) -> SyncError {

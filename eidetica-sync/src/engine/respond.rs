@@ -235,15 +235,16 @@ impl Inner {
         let database = self.granted(push.database, &peer).await?;
         let mut open = self.take_push(&database, peer, &push)?;
         for frame in &push.frames {
-            if !open.intake.feed(frame).await? {
-                return Err(Stop::Refuse(Refusal::UnknownPush));
-            }
+            open.intake.feed(frame).await?;
         }
         open.intake.flush().await?;
+        open.intake.brought.give_up(peer);
         let refused = std::mem::take(&mut open.intake.brought.refused);
         for entry in refused.into_iter().take(NAMED_REFUSALS) {
             let mut rule = entry.rule;
-            rule.truncate(rule.floor_char_boundary(MAX_REASON_BYTES));
+            while rule.len() > MAX_REASON_BYTES {
+                rule.pop();
+            }
             send(
                 frames,
                 Answer::Refused(Refusal::Entry { id: entry.id, rule }),

@@ -250,7 +250,10 @@ impl Sync {
         let pushed = self.push_rest(&connection, &replica, &pulled).await?;
         let end = crate::TipsDigest::of(replica.frontier().tips);
         let is_equal = pulled.answer.tips_digest == end || pushed.sent > 0;
-        self.0.peers.remember(database, pulled.peer, to, is_equal.then_some(end)).await?;
+        self.0
+            .peers
+            .remember(database, pulled.peer, to, is_equal.then_some(end))
+            .await?;
         let (bytes_in, bytes_out, round_trips) = connection.counted();
         let mut refused = pulled.brought.refused;
         refused.extend(pushed.refused);

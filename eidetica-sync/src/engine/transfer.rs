@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use eidetica_core::{PublicKey, SignedEntry, VerifiedEntry, VerifyError, verify_batch};
-use eidetica_store::{Database, Offer, Refusal, Rule, Source};
+use eidetica_store::{Database, Incomplete, Offer, Refusal, Rule, Source};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
@@ -19,16 +19,39 @@ const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 /// Chunks that are verified while another is committed.
 const CHUNKS_AHEAD: usize = 2;
 
+/// Entries that could not be judged which are remembered by name.
+const MAX_NAMED: usize = 1024;
+
 /// What a stream brought so far.
 #[derive(Debug, Default)]
 pub(crate) struct Brought {
     pub(crate) stored: u64,
     pub(crate) known: u64,
     pub(crate) refused: Vec<RefusedEntry>,
+    /// Entries that cannot be judged yet.
+    pub(crate) incomplete: Vec<Incomplete>,
+    /// Whether there was such an entry: then no mark after it counts.
+    pub(crate) is_stuck: bool,
     /// The last mark that is committed.
     pub(crate) mark: Option<Mark>,
-    /// Whether an entry could not be judged; then no mark after it counts.
-    pub(crate) incomplete: bool,
+}
+
+impl Brought {
+    /// Tells incomplete entries as not accepted, where nothing more will come.
+    pub(crate) fn give_up(&mut self, peer: PublicKey) {
+        for incomplete in std::mem::take(&mut self.incomplete) {
+            let missing = incomplete.parents.first();
+            let rule = match missing {
+                Some(parent) => format!("its parent was not sent. parent=`{parent}`"),
+                None => "a payload of it was not sent".to_owned(),
+            };
+            self.refused.push(RefusedEntry {
+                id: incomplete.id,
+                rule,
+                peer,
+            });
+        }
+    }
 }
 
 /// Takes in one data stream from one peer.
@@ -65,17 +88,9 @@ impl Intake {
         }
     }
 
-    /// Takes one frame in. Entries may be committed now or by a later call; whether the stream
-    /// can go on: not after a parent that nobody knows.
-    pub(crate) async fn feed(&mut self, frame: &DataFrame) -> Result<bool, SyncError> {
-        self.decoder.feed(frame)?;
-        let missing = self.decoder.missing_parents();
-        if !missing.is_empty() && self.provide(&missing).await? {
-            // Parents may be in chunks that are not committed yet.
-            self.flush().await?;
-            self.provide(&missing).await?;
-        }
-        let batch = self.decoder.take()?;
+    /// Takes one frame in. Entries are committed now or by a later call.
+    pub(crate) async fn feed(&mut self, frame: &DataFrame) -> Result<(), SyncError> {
+        let batch = self.decoder.feed(frame)?;
         for entry in batch.entries {
             self.gathered_bytes += entry.core_bytes().len();
             self.gathered_bytes += entry
@@ -94,7 +109,7 @@ impl Intake {
                 self.commit_one().await?;
             }
         }
-        Ok(batch.unknown_parents.is_empty())
+        Ok(())
     }
 
     /// Commits everything taken in so far.
@@ -109,19 +124,6 @@ impl Intake {
     /// Whether the stream has come to the mark that its end declares.
     pub(crate) fn is_at(&self, mark: &Mark) -> bool {
         self.decoder.is_at(mark)
-    }
-
-    /// Tells the decoder the heights of parents; whether some are not here.
-    async fn provide(&mut self, parents: &[eidetica_core::EntryId]) -> Result<bool, SyncError> {
-        let found = self.database.find(parents).await?;
-        let mut some_missing = false;
-        for (id, found) in parents.iter().zip(found) {
-            match found {
-                Some((_, height)) => self.decoder.provide_height(*id, height),
-                None => some_missing = true,
-            }
-        }
-        Ok(some_missing)
     }
 
     fn verify(&mut self) {
@@ -165,14 +167,18 @@ impl Intake {
                 }
             }
         }
-        if let Some(mark) = mark.filter(|_| !self.brought.incomplete) {
+        if let Some(mark) = mark.filter(|_| !self.brought.is_stuck) {
             offer.extra = Peers::advance(self.database.id(), &self.peer, mark.cursor);
         }
         let report = self.database.ingest(offer).await?;
         self.brought.stored += report.stored;
         self.brought.known += report.known;
-        self.brought.incomplete |= !report.incomplete.is_empty();
-        if !self.brought.incomplete {
+        self.brought.is_stuck |= !report.incomplete.is_empty();
+        let room = MAX_NAMED.saturating_sub(self.brought.incomplete.len());
+        self.brought
+            .incomplete
+            .extend(report.incomplete.into_iter().take(room));
+        if !self.brought.is_stuck {
             self.brought.mark = mark.or(self.brought.mark);
         }
         for refusal in report.refused.iter().skip(already_failed) {

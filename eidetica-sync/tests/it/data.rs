@@ -3,11 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use eidetica_core::{
-    Arrival, Change, DatabaseId, EntryBuilder, EntryId, Header, Height, Origin, PayloadHash,
-    SecretKey, Signature, SignedEntry, StoreName, Timestamp,
+    Arrival, Change, DatabaseId, EntryBuilder, Header, Height, Origin, PayloadHash, SecretKey,
+    Signature, SignedEntry, StoreName, Timestamp,
 };
 use eidetica_sync::{
-    Answer, Batch, Cursor, DataFrame, Decoder, Encoder, Epoch, Mark, ProtocolError, limits,
+    Answer, Cursor, DataFrame, Decoder, Encoder, Epoch, Mark, ProtocolError, limits,
 };
 use proptest::prelude::*;
 
@@ -82,8 +82,7 @@ fn decode(frames: &[DataFrame]) -> Result<Vec<SignedEntry>, ProtocolError> {
     let mut decoder = Decoder::new(database());
     let mut entries = Vec::new();
     for frame in frames {
-        decoder.feed(frame)?;
-        entries.extend(decoder.take()?.entries);
+        entries.extend(decoder.feed(frame)?.entries);
     }
     Ok(entries)
 }
@@ -238,9 +237,8 @@ fn marks_lead_beyond_what_was_sent_and_skipped() {
     assert_eq!((mark.cursor.arrival, mark.count), (Arrival(10), 2));
     assert_eq!(encoder.mark().cursor.arrival, Arrival(12));
     let mut decoder = Decoder::new(database());
-    decoder.feed(&frame).unwrap();
-    let batch = decoder.take().unwrap();
-    assert_eq!((batch.mark, batch.covered), (Some(mark), 2));
+    let batch = decoder.feed(&frame).unwrap();
+    assert_eq!((batch.mark, batch.entries.len()), (Some(mark), 2));
     assert!(decoder.is_at(&encoder.mark()));
     assert!(!decoder.is_at(&Mark {
         count: 3,
@@ -259,53 +257,13 @@ fn frames_stay_within_their_limit_and_full_ones_within_a_mark() {
 }
 
 #[test]
-fn parents_outside_of_the_stream_are_asked_for() {
+fn entries_with_parents_outside_of_the_stream_state_their_height() {
     let mut entries = chain(4);
     entries.push(child(&entries, &[0, 3], b"merge", 1));
     let frames = encode(&entries[2..]);
-    let mut decoder = Decoder::new(database());
-    decoder.feed(&frames[0]).unwrap();
-    let missing = decoder.missing_parents();
-    assert_eq!(missing, [entries[1].id(), entries[0].id()]);
-    decoder.provide_height(missing[0], Height(1));
-    assert_eq!(decoder.missing_parents(), [entries[0].id()]);
-    decoder.provide_height(missing[1], Height(0));
-    let batch = decoder.take().unwrap();
+    let batch = Decoder::new(database()).feed(&frames[0]).unwrap();
     assert_eq!(batch.entries, entries[2..]);
-    assert!(batch.unknown_parents.is_empty());
     assert!(batch.mark.is_some());
-}
-
-#[test]
-fn an_unknown_parent_keeps_what_came_before_it_and_ends_the_stream() {
-    let mut entries = chain(4);
-    entries.push(child(&entries, &[0], b"aside", 1));
-    entries.push(child(&entries, &[3, 4], b"merge", 1));
-    entries.push(child(&entries, &[5], b"after", 1));
-    let sent: Vec<_> = [2, 3, 4, 5, 6].map(|place| entries[place].clone()).into();
-    let frames = encode(&sent);
-    let mut decoder = Decoder::new(database());
-    decoder.feed(&frames[0]).unwrap();
-    decoder.provide_height(entries[1].id(), Height(1));
-    let batch = decoder.take().unwrap();
-    let expected = Batch {
-        entries: entries[2..4].to_vec(),
-        unknown_parents: vec![entries[0].id()],
-        ..Batch::default()
-    };
-    assert_eq!(batch, expected);
-    assert_eq!(decoder.feed(&frames[0]), Ok(()));
-    assert!(decoder.take().unwrap().entries.is_empty());
-}
-
-#[test]
-fn a_wrong_height_of_a_parent_is_noticed_at_the_mark() {
-    let entries = chain(3);
-    let frames = encode(&entries[2..]);
-    let mut decoder = Decoder::new(database());
-    decoder.feed(&frames[0]).unwrap();
-    decoder.provide_height(entries[1].id(), Height(7));
-    assert_eq!(decoder.take(), Err(ProtocolError::Mark(1)));
 }
 
 /// Entries with a signature that nobody made; streams do not look at them.
@@ -341,25 +299,15 @@ fn the_furthest_parent_is_named_by_distance_and_a_further_one_by_id() {
     assert_eq!(decode(&encode(&unsigned(length, 2))).unwrap().len(), length);
 
     let entries = unsigned(length, 1);
-    let frames = encode(&entries);
-    let (last, before) = frames.split_last().unwrap();
-    let mut decoder = Decoder::new(database());
-    for frame in before {
-        decoder.feed(frame).unwrap();
-        decoder.take().unwrap();
-    }
-    decoder.feed(last).unwrap();
-    assert_eq!(decoder.missing_parents(), [entries[1].id()]);
-    decoder.provide_height(entries[1].id(), Height(1));
-    assert_eq!(decoder.take().unwrap().entries.last(), entries.last());
+    assert_eq!(decode(&encode(&entries)).unwrap(), entries);
 }
 
 #[test]
 fn another_database_s_root_is_refused() {
     let other = DatabaseId::from_bytes([3; 32]);
     let mut decoder = Decoder::new(other);
-    decoder.feed(&encode(&[root()])[0]).unwrap();
-    assert_eq!(decoder.take(), Err(ProtocolError::WrongRoot));
+    let outcome = decoder.feed(&encode(&[root()])[0]);
+    assert_eq!(outcome, Err(ProtocolError::WrongRoot));
 }
 
 #[test]
@@ -375,10 +323,8 @@ fn a_flipped_bit_anywhere_is_an_error_or_changes_no_entry() {
                 continue;
             };
             let mut decoder = Decoder::new(database());
-            let outcome = decoder.feed(&frame).and_then(|()| decoder.take());
-            if let Ok(batch) = outcome {
-                let unknown = !batch.unknown_parents.is_empty();
-                assert!(unknown || batch.entries == entries, "byte {at} bit {bit}");
+            if let Ok(batch) = decoder.feed(&frame) {
+                assert_eq!(batch.entries, entries, "byte {at} bit {bit}");
             }
         }
     }
@@ -611,18 +557,12 @@ proptest! {
         from in any::<prop::sample::Index>(),
     ) {
         let entries = build(shapes);
-        let heights: HashMap<EntryId, Height> =
-            entries.iter().map(|entry| (entry.id(), entry.header().height)).collect();
         let from = from.index(entries.len());
         let frames = encode(&entries[from..]);
         let mut decoder = Decoder::new(database());
         let mut decoded = Vec::new();
         for frame in &frames {
-            decoder.feed(frame).unwrap();
-            for id in decoder.missing_parents() {
-                decoder.provide_height(id, heights[&id]);
-            }
-            decoded.extend(decoder.take().unwrap().entries);
+            decoded.extend(decoder.feed(frame).unwrap().entries);
         }
         prop_assert_eq!(&decoded[..], &entries[from..]);
     }
@@ -635,9 +575,8 @@ proptest! {
     ) {
         let mut decoder = Decoder::new(database());
         let frame = DataFrame { compressed, ..raw(piece, signatures) };
-        if decoder.feed(&frame).is_ok() {
-            let _ = decoder.missing_parents();
-            prop_assert!(decoder.take().is_ok_and(|batch| batch.mark.is_none()) || signatures > 0);
+        if let Ok(batch) = decoder.feed(&frame) {
+            prop_assert!(batch.mark.is_none() || signatures > 0);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Owns the crate's integration tests, in one binary. Tests of private parts are in `src`.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod channel;
 mod data;
 mod golden;

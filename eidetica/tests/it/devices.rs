@@ -9,7 +9,12 @@ pub(crate) const TRANSPORTS: [&str; 2] = ["quic", "http"];
 
 pub(crate) async fn instance() -> Instance {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    Instance::builder().listen_quic(any_port).listen_http(any_port).open().await.unwrap()
+    Instance::builder()
+        .listen_quic(any_port)
+        .listen_http(any_port)
+        .open()
+        .await
+        .unwrap()
 }
 
 pub(crate) async fn listen(instance: &Instance, transport: &str) -> Vec<PeerAddress> {

@@ -23,7 +23,11 @@ async fn write_entry(database: &Database, payloads: u64, seed: u64) {
     let tx = database.transaction().await.unwrap();
     for i in 0..payloads {
         let value = noise(limits::MAX_PAYLOAD_BYTES - OVERHEAD, seed + i);
-        tx.doc(&format!("blobs{i}")).unwrap().set(&format!("b{seed}"), value).await.unwrap();
+        tx.doc(&format!("blobs{i}"))
+            .unwrap()
+            .set(&format!("b{seed}"), value)
+            .await
+            .unwrap();
     }
     tx.commit().await.unwrap();
 }
@@ -59,6 +63,9 @@ async fn a_payload_over_the_limit_is_refused_by_name() {
     let value = noise(limits::MAX_PAYLOAD_BYTES, 1);
     tx.doc("blobs").unwrap().set("b", value).await.unwrap();
     let error = tx.commit().await.unwrap_err();
-    assert!(error.to_string().contains("payload over 1048576 bytes"), "{error}");
+    assert!(
+        error.to_string().contains("payload over 1048576 bytes"),
+        "{error}"
+    );
     assert_eq!(ours.frontier().count, 2);
 }

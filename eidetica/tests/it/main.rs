@@ -6,7 +6,9 @@
 )]
 
 mod devices;
+mod flipped_bit;
 mod large;
 mod refusals;
+mod replay;
 mod resume;
 mod two_devices;

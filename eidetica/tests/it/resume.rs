@@ -64,7 +64,10 @@ impl SyncTransport for Cutting {
         request: Bytes,
     ) -> Result<FrameStream, TransportError> {
         let inner = self.inner.send_request(to, request).await?;
-        Ok(Box::pin(CutStream { inner, left: self.frames.load(Relaxed) }))
+        Ok(Box::pin(CutStream {
+            inner,
+            left: self.frames.load(Relaxed),
+        }))
     }
 
     async fn start_server(
@@ -84,7 +87,11 @@ async fn a_transfer_cut_again_and_again_completes_without_sending_much_twice() {
         inner: MemoryTransport::new(&network),
         frames: AtomicUsize::new(usize::MAX),
     });
-    let b = Instance::builder().transport(cutting.clone()).open().await.unwrap();
+    let b = Instance::builder()
+        .transport(cutting.clone())
+        .open()
+        .await
+        .unwrap();
     let ours = shared(&a, &b).await;
     for i in 0..64 {
         // Text that hardly compresses.
@@ -102,7 +109,9 @@ async fn a_transfer_cut_again_and_again_completes_without_sending_much_twice() {
     let mut cuts = 0;
     loop {
         // Five frames of which the first is the answer's head.
-        cutting.frames.store(if cuts < 50 { 5 } else { usize::MAX }, Relaxed);
+        cutting
+            .frames
+            .store(if cuts < 50 { 5 } else { usize::MAX }, Relaxed);
         let before = replica.frontier().count;
         match b.sync().join(&ticket, Duration::ZERO).await {
             Ok(report) => {
@@ -111,7 +120,10 @@ async fn a_transfer_cut_again_and_again_completes_without_sending_much_twice() {
             }
             Err(error) => {
                 assert!(error.is_transient(), "{error}");
-                assert!(replica.frontier().count > before, "a cut transfer made no progress");
+                assert!(
+                    replica.frontier().count > before,
+                    "a cut transfer made no progress"
+                );
                 cuts += 1;
             }
         }

@@ -23,7 +23,10 @@ async fn a_device_joins_and_both_converge_with_the_conflict_kept() {
         assert_eq!((report.received, report.sent), (1, 1));
         assert_eq!(theirs.frontier().digest, ours.frontier().digest);
         let reading = theirs.doc("notes").unwrap().read("title").await.unwrap();
-        assert_eq!(reading, ours.doc("notes").unwrap().read("title").await.unwrap());
+        assert_eq!(
+            reading,
+            ours.doc("notes").unwrap().read("title").await.unwrap()
+        );
         assert_eq!(reading.conflicts.len(), 1);
     }
 }
@@ -36,7 +39,10 @@ async fn a_sync_with_nothing_new_is_one_small_round_trip() {
         let addresses = listen(&a, transport).await;
         join(&b, &ours, &addresses).await;
         let report = join(&b, &ours, &addresses).await;
-        assert_eq!((report.received, report.sent, report.round_trips), (0, 0, 1));
+        assert_eq!(
+            (report.received, report.sent, report.round_trips),
+            (0, 0, 1)
+        );
         let bytes = report.bytes_in + report.bytes_out;
         assert!(bytes <= 200, "{bytes} bytes, {report:?}");
     }

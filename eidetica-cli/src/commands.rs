@@ -1,0 +1,7 @@
+//! Owns the commands, by what they are about.
+
+pub(crate) mod data;
+pub(crate) mod databases;
+pub(crate) mod device;
+pub(crate) mod exchange;
+pub(crate) mod members;

@@ -1,0 +1,143 @@
+//! Owns the commands about databases as a whole: creating, listing, what they hold, their log.
+
+use eidetica::{
+    Database, PeerAddress, Value, content_digest,
+    core::{Arrival, SignedEntry},
+};
+
+use crate::{failure::Failure, form, run::Session};
+
+/// Entries looked at at once.
+const CHUNK_ENTRIES: usize = 1024;
+
+/// `db create`.
+pub(crate) async fn create(session: &Session, name: &str) -> Result<(), Failure> {
+    let database = session.instance.create_database(name).await?;
+    let id = database.id().to_string();
+    let value = Value::from([("database", id.as_str())]);
+    session.output.answer(&value, || id)
+}
+
+/// `db list`.
+pub(crate) async fn list(session: &Session) -> Result<(), Failure> {
+    for id in session.instance.databases().await? {
+        let database = session.instance.database(id).await?;
+        let name = database.settings().name().await?;
+        let entries = database.frontier().count;
+        let value = Value::from([
+            ("database", Value::from(id.to_string())),
+            ("name", name.clone().into()),
+            ("entries", entries.into()),
+        ]);
+        session.output.item(value, || {
+            let entries = form::counted(entries, "entry", "entries");
+            format!("{id}  {entries:>15}  {}", name.unwrap_or_default())
+        })?;
+    }
+    session.output.end()
+}
+
+/// `db list --peer`.
+pub(crate) async fn list_of_peer(session: &Session, peer: &PeerAddress) -> Result<(), Failure> {
+    let sync = session.instance.sync();
+    for id in Box::pin(sync.discover_peer_databases(peer)).await? {
+        let id = id.to_string();
+        let value = Value::from([("database", id.as_str())]);
+        session.output.item(value, || id)?;
+    }
+    session.output.end()
+}
+
+/// `db info`.
+pub(crate) async fn info(session: &Session, db: &str) -> Result<(), Failure> {
+    let database = session.instance.find_database(db).await?;
+    let name = database.settings().name().await?.unwrap_or_default();
+    let held = database.frontier();
+    let digest = hex(&content_digest(&database).await?);
+    let bytes = bytes_of(&database).await?;
+    let tips: Vec<_> = held.tips.iter().map(ToString::to_string).collect();
+    let value = Value::from([
+        ("database", Value::from(database.id().to_string())),
+        ("name", name.as_str().into()),
+        ("entries", held.count.into()),
+        (
+            "tips",
+            Value::List(tips.iter().map(|tip| tip.as_str().into()).collect()),
+        ),
+        ("digest", digest.as_str().into()),
+        ("bytes", bytes.into()),
+    ]);
+    session.output.answer(&value, || {
+        let entries = form::count(held.count);
+        let lines = [
+            format!("database  {}", database.id()),
+            format!("name      {name}"),
+            format!("entries   {entries} ({})", form::size(bytes)),
+            format!("tips      {}", tips.join("\n          ")),
+            format!("digest    {digest}"),
+        ];
+        lines.join("\n")
+    })
+}
+
+/// The bytes of all entries with their payloads, as they are signed and hashed.
+async fn bytes_of(database: &Database) -> Result<u64, Failure> {
+    let mut entries = database.difference(&[], Arrival(0)).await?;
+    let mut bytes = 0;
+    loop {
+        let chunk = entries.next_chunk(CHUNK_ENTRIES).await?;
+        if chunk.is_empty() {
+            return Ok(bytes);
+        }
+        bytes += chunk.iter().map(|(_, entry)| size_of(entry)).sum::<u64>();
+    }
+}
+
+fn size_of(entry: &SignedEntry) -> u64 {
+    let payloads = entry.payloads().iter().flatten();
+    let payloads: usize = payloads.map(|payload| payload.len()).sum();
+    (entry.core_bytes().len() + payloads) as u64
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `log`.
+pub(crate) async fn log(session: &Session, db: &str, limit: Option<usize>) -> Result<(), Failure> {
+    let database = session.instance.find_database(db).await?;
+    for (_, entry) in database.log(limit.unwrap_or(usize::MAX)).await? {
+        let header = entry.header();
+        let time = form::time(header.timestamp);
+        let stores: Vec<_> = header.changes.iter().map(|c| c.store.as_str()).collect();
+        let parents: Vec<_> = header.parents.iter().map(ToString::to_string).collect();
+        let texts = |texts: Vec<&str>| Value::List(texts.into_iter().map(Value::from).collect());
+        let value = Value::from([
+            ("id", Value::from(entry.id().to_string())),
+            ("height", header.height.0.into()),
+            ("author", header.author.to_string().into()),
+            ("time", time.as_str().into()),
+            ("stores", texts(stores.clone())),
+            (
+                "parents",
+                texts(parents.iter().map(String::as_str).collect()),
+            ),
+        ]);
+        session.output.item(value, || {
+            let parents: Vec<_> = header.parents.iter().map(|p| p.to_short()).collect();
+            format!(
+                "{}  {:>6}  {}  {time}  {}  <- {}",
+                entry.id().to_short(),
+                header.height.0,
+                header.author.to_short(),
+                if stores.is_empty() {
+                    "(merge)".to_owned()
+                } else {
+                    stores.join(",")
+                },
+                parents.join(","),
+            )
+        })?;
+    }
+    session.output.end()
+}

@@ -1,0 +1,125 @@
+//! Owns which command does what, on its own or inside `serve`.
+
+use eidetica::{Instance, PeerAddress};
+
+use crate::{
+    args::{Args, Command, DbCommand},
+    commands::{data, databases, device, exchange, members},
+    demo,
+    failure::{Code, Failure},
+    home::Home,
+    output::{Audience, Output},
+    serve,
+};
+
+/// What a command works on.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) instance: Instance,
+    pub(crate) output: Output,
+    /// Where the process listens, if it does.
+    pub(crate) listening: Vec<PeerAddress>,
+}
+
+/// Runs one command line.
+pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
+    let output = Output::new(match args.json {
+        true => Audience::Programs,
+        false => Audience::People,
+    });
+    if let Command::Demo { input } = args.command {
+        return Box::pin(demo::run(&output, input.as_deref())).await;
+    }
+    let home = Home::find(args.data)?;
+    if let Command::Serve { quic, http, share } = args.command {
+        return Box::pin(serve::run(&home, output, quic, http, &share)).await;
+    }
+    if matches!(args.command, Command::Doctor) {
+        return device::doctor_of(&home, &output).await;
+    }
+    let instance = match makes_data(&args.command) {
+        true => home.make(Instance::builder()).await?,
+        false => home.open().await?,
+    };
+    if matches!(args.command, Command::Init) {
+        output.note(&format!("data is in {}", home.folder().display()));
+    }
+    let session = Session {
+        instance,
+        output,
+        listening: Vec::new(),
+    };
+    Box::pin(execute(&session, args.command)).await
+}
+
+/// Whether a command makes sense, and data, on a device that has none.
+fn makes_data(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Init | Command::Id | Command::Db(DbCommand::Create { .. }) | Command::Join { .. }
+    )
+}
+
+/// Runs one command on open data.
+pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code, Failure> {
+    match command {
+        Command::Demo { .. } | Command::Serve { .. } => {
+            return Err(Failure::new(
+                Code::Usage,
+                "`demo` and `serve` do not run inside `serve`",
+            ));
+        }
+        Command::Init | Command::Id => device::id(session)?,
+        Command::Db(DbCommand::Create { name }) => databases::create(session, &name).await?,
+        Command::Db(DbCommand::List { peer: None }) => databases::list(session).await?,
+        Command::Db(DbCommand::List { peer: Some(peer) }) => {
+            databases::list_of_peer(session, &peer).await?;
+        }
+        Command::Db(DbCommand::Info { db }) => databases::info(session, &db).await?,
+        Command::Put {
+            db,
+            store,
+            path,
+            value,
+        } => data::put(session, &db, &store, &path, value).await?,
+        Command::Get {
+            db,
+            store,
+            path,
+            conflicts: false,
+        } => data::get(session, &db, &store, &path).await?,
+        Command::Get {
+            db, store, path, ..
+        } => data::get_with_conflicts(session, &db, &store, &path).await?,
+        Command::Del { db, store, path } => data::del(session, &db, &store, &path).await?,
+        Command::List { db, store: None } => data::list_stores(session, &db).await?,
+        Command::List {
+            db,
+            store: Some(store),
+        } => data::list_keys(session, &db, &store).await?,
+        Command::Import {
+            db,
+            store,
+            file,
+            key,
+            batch,
+        } => data::import(session, &db, &store, &file, key, batch).await?,
+        Command::Export { db, store } => data::export(session, &db, store.as_deref()).await?,
+        Command::Log { db, limit } => databases::log(session, &db, limit).await?,
+        Command::Members { db } => members::list(session, &db).await?,
+        Command::Grant {
+            db,
+            key,
+            level,
+            name,
+        } => members::grant(session, &db, key, level, &name).await?,
+        Command::Share { db, address } => exchange::share(session, &db, address).await?,
+        Command::Join { ticket, wait } => return exchange::join(session, &ticket, wait).await,
+        Command::Sync { db, peer, wait } => {
+            return exchange::sync(session, &db, peer, wait).await;
+        }
+        Command::Peers => device::peers(session).await?,
+        Command::Doctor => return device::doctor(session).await,
+    }
+    Ok(Code::Done)
+}

@@ -1,0 +1,176 @@
+//! Owns `serve`: accepting connections and commands until told to stop.
+
+use std::{
+    io::{self, BufRead, Read},
+    net::SocketAddr,
+    thread,
+};
+
+use clap::Parser;
+use eidetica::{Instance, Value};
+use tokio::sync::mpsc;
+
+use crate::{
+    args::Args,
+    commands::exchange,
+    failure::{Code, Failure},
+    home::Home,
+    output::{Audience, Output},
+    run::{Session, execute},
+    words,
+};
+
+/// Bytes of a command at most; a value that fits in an entry is shorter even when escaped.
+const MAX_COMMAND_BYTES: u64 = 8 * 1024 * 1024;
+/// Commands that may wait; whoever types more waits.
+const WAITING_COMMANDS: usize = 16;
+/// Where QUIC listens if nothing else is said.
+const ANY_LOCAL: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// Runs until SIGINT or SIGTERM. The end of standard input ends nothing.
+pub(crate) async fn run(
+    home: &Home,
+    output: Output,
+    quic: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    share: &[String],
+) -> Result<Code, Failure> {
+    let stop = stop_signal()?;
+    let quic = quic.or(http.is_none().then_some(ANY_LOCAL));
+    let mut builder = Instance::builder();
+    builder = quic.into_iter().fold(builder, |b, at| b.listen_quic(at));
+    builder = http.into_iter().fold(builder, |b, at| b.listen_http(at));
+    let mut session = Session {
+        instance: home.make(builder).await?,
+        output,
+        listening: Vec::new(),
+    };
+    let done = tokio::select! {
+        done = Box::pin(work(&mut session, quic.is_some(), http.is_some(), share)) => done,
+        () = stop => Ok(Code::Done),
+    };
+    session.instance.sync().stop().await;
+    done
+}
+
+async fn work(
+    session: &mut Session,
+    has_quic: bool,
+    has_http: bool,
+    share: &[String],
+) -> Result<Code, Failure> {
+    let transports = [("quic", has_quic), ("http", has_http)];
+    for (transport, _) in transports.into_iter().filter(|(_, is_used)| *is_used) {
+        let sync = session.instance.sync();
+        let addresses = Box::pin(sync.accept_connections(transport)).await;
+        // An address that cannot be listened on is nothing that is wrong with the call.
+        let addresses = addresses.map_err(|e| Failure::from(e).with_code(Code::Failed))?;
+        for address in addresses {
+            let text = address.to_string();
+            let value = Value::from([("listening", text.as_str())]);
+            session
+                .output
+                .answer(&value, || format!("listening  {text}"))?;
+            session.listening.push(address);
+        }
+    }
+    for db in share {
+        let database = session.instance.find_database(db).await?;
+        let ticket = exchange::ticket(session, &database, session.listening.clone())?;
+        let value = Value::from([
+            ("ticket", ticket.clone()),
+            ("database", database.id().to_string()),
+        ]);
+        session
+            .output
+            .answer(&value, || format!("ticket     {ticket}"))?;
+    }
+    session.output = Output::new(Audience::Conversation);
+    let mut commands = commands();
+    while let Some(line) = commands.recv().await {
+        answer(session, &line).await?;
+    }
+    std::future::pending().await
+}
+
+/// Resolves when the process is told to stop.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    #[cfg(unix)]
+    let mut terminate = {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate())?
+    };
+    Ok(async move {
+        #[cfg(unix)]
+        let terminated = terminate.recv();
+        #[cfg(not(unix))]
+        let terminated = std::future::pending::<Option<()>>();
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated => {}
+        }
+    })
+}
+
+/// The lines of standard input. They are read on a thread of their own, which the end of the
+/// process ends: a read cannot be called off.
+fn commands() -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel(WAITING_COMMANDS);
+    thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        loop {
+            let mut line = Vec::new();
+            let mut limited = stdin.by_ref().take(MAX_COMMAND_BYTES);
+            let read = limited.read_until(b'\n', &mut line);
+            let is_last = !matches!(read, Ok(n) if n > 0);
+            if matches!(read, Ok(0)) || sender.blocking_send(read.map(|_| line)).is_err() {
+                return;
+            }
+            if is_last {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Answers one line by one line.
+async fn answer(session: &Session, line: &io::Result<Vec<u8>>) -> Result<(), Failure> {
+    let done = match line {
+        Ok(line) => converse(session, line).await,
+        Err(error) => Err(Failure::new(Code::Failed, error.to_string())),
+    };
+    let Err(failure) = done else {
+        return Ok(());
+    };
+    session.output.discard();
+    if failure.is_silent() {
+        // Nobody reads the answers any more; peers are served all the same.
+        return Ok(());
+    }
+    let value = Value::from([
+        ("error", Value::from(failure.to_string())),
+        ("code", (failure.code() as u8).into()),
+    ]);
+    match session.output.answer(&value, String::new) {
+        Err(failure) if !failure.is_silent() => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+async fn converse(session: &Session, line: &[u8]) -> Result<(), Failure> {
+    let usage = |message: String| Failure::new(Code::Usage, message);
+    let line = str::from_utf8(line).map_err(|_| usage("the command is not UTF-8".to_owned()))?;
+    let words = words::split(line).map_err(|e| usage(e.to_owned()))?;
+    if words.is_empty() {
+        return Ok(());
+    }
+    let words = std::iter::once("eidetica".to_owned()).chain(words);
+    let args = Args::try_parse_from(words).map_err(|e| usage(e.render().to_string()))?;
+    if args.data.is_some() {
+        return Err(usage("the data folder of `serve` is fixed".to_owned()));
+    }
+    Box::pin(execute(session, args.command)).await?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! Owns the raw component: redb writing the rows of recorded commits, with the options that the
+//! backend uses, and nothing else.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use eidetica::store::{
+    Backend, BackendLimits, Durability, Key, RedbBackend, RedbOptions, Snapshot, Space, StoreError,
+    Write, WriteBatch,
+};
+use redb::TableDefinition;
+use tokio::time::Instant;
+
+use crate::Outcome;
+
+/// Bytes of cached pages, as in the backend.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// The redb backend, keeping a copy of every batch.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    inner: RedbBackend,
+    batches: Mutex<Vec<WriteBatch>>,
+}
+
+impl Recorder {
+    pub(crate) fn open(file: &Path) -> Outcome<Arc<Self>> {
+        Ok(Arc::new(Self {
+            inner: RedbBackend::open(file, RedbOptions::default())?,
+            batches: Mutex::default(),
+        }))
+    }
+
+    /// Hands out the batches committed since the last call.
+    pub(crate) fn take(&self) -> Vec<WriteBatch> {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *batches)
+    }
+}
+
+#[async_trait]
+impl Backend for Recorder {
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.snapshot().await
+    }
+
+    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        self.batches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(batch.clone());
+        self.inner.commit(batch, durability).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush().await
+    }
+
+    async fn changed(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.changed(key).await
+    }
+
+    fn limits(&self) -> BackendLimits {
+        self.inner.limits()
+    }
+}
+
+/// A redb file, written without anything between.
+#[derive(Debug)]
+pub(crate) struct Raw(redb::Database);
+
+impl Raw {
+    pub(crate) fn open(file: &Path) -> Outcome<Self> {
+        let mut builder = redb::Database::builder();
+        Ok(Self(builder.set_cache_size(CACHE_BYTES).create(file)?))
+    }
+
+    /// Writes the rows of each batch in a durable commit of its own; how long that took.
+    pub(crate) fn write(&self, batches: &[WriteBatch]) -> Outcome<Duration> {
+        let mut took = Duration::ZERO;
+        for batch in batches {
+            let mut spaces: BTreeMap<Space, Vec<&Write>> = BTreeMap::new();
+            for write in batch.writes() {
+                spaces.entry(space_of(write)?).or_default().push(write);
+            }
+            for writes in spaces.values_mut() {
+                writes.sort_by_key(key_of);
+            }
+            let began = Instant::now();
+            self.commit(&spaces)?;
+            took += began.elapsed();
+        }
+        Ok(took)
+    }
+
+    fn commit(&self, spaces: &BTreeMap<Space, Vec<&Write>>) -> Outcome<()> {
+        let mut txn = self.0.begin_write()?;
+        txn.set_quick_repair(true);
+        for (space, writes) in spaces {
+            let mut rows = txn.open_table(table(*space))?;
+            for write in writes {
+                match write {
+                    Write::Put(key, value) => {
+                        rows.insert(key.bytes.as_slice(), value.as_slice())?;
+                    }
+                    Write::Remove(key) => {
+                        rows.remove(key.bytes.as_slice())?;
+                    }
+                    _ => return Err("these commits remove no ranges".into()),
+                }
+            }
+        }
+        Ok(txn.commit()?)
+    }
+
+    /// Reads rows one by one, each in a transaction of its own; how long that took.
+    pub(crate) fn read(&self, keys: &[Key]) -> Outcome<Duration> {
+        use redb::ReadableDatabase;
+        let began = Instant::now();
+        for key in keys {
+            let txn = self.0.begin_read()?;
+            let rows = txn.open_table(table(key.space))?;
+            let row = rows.get(key.bytes.as_slice())?;
+            row.ok_or("the row is there")?;
+        }
+        Ok(began.elapsed())
+    }
+}
+
+fn table(space: Space) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(space.as_str())
+}
+
+fn space_of(write: &Write) -> Outcome<Space> {
+    match write {
+        Write::Put(key, _) | Write::Remove(key) => Ok(key.space),
+        _ => Err("these commits remove no ranges".into()),
+    }
+}
+
+fn key_of<'a>(write: &&'a Write) -> &'a [u8] {
+    match write {
+        Write::Put(key, _) | Write::Remove(key) => &key.bytes,
+        _ => &[],
+    }
+}
