@@ -97,7 +97,7 @@ pub(crate) enum Command {
     Log {
         db: String,
         /// All by default
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
         limit: Option<usize>,
     },
     /// Prints who may do what
@@ -142,7 +142,7 @@ pub(crate) enum Command {
     Join {
         ticket: DatabaseTicket,
         /// Tries again for so long while nobody answers
-        #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
+        #[arg(long, value_name = "SECONDS", default_value = "0", allow_negative_numbers = true, value_parser = parse_seconds)]
         wait: Duration,
     },
     /// Brings this device and another to the same entries
@@ -152,7 +152,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "URL")]
         peer: Option<PeerAddress>,
         /// Tries again for so long while nobody answers
-        #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
+        #[arg(long, value_name = "SECONDS", default_value = "0", allow_negative_numbers = true, value_parser = parse_seconds)]
         wait: Duration,
     },
     /// Prints the devices that this one has synced with

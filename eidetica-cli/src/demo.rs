@@ -17,6 +17,7 @@ use crate::{
     form,
     output::Output,
     rows::Rows,
+    stop::stop_signal,
 };
 
 /// What is imported unless told otherwise: the history of redb, a row a commit.
@@ -26,6 +27,7 @@ const HISTORY_KEY: &str = "commit";
 
 /// Runs the demo in temporary folders, which are removed also when it fails or is interrupted.
 pub(crate) async fn run(output: &Output, input: Option<&Path>) -> Result<Code, Failure> {
+    let stop = stop_signal()?;
     let work = async {
         match input {
             None => {
@@ -43,7 +45,7 @@ pub(crate) async fn run(output: &Output, input: Option<&Path>) -> Result<Code, F
     };
     tokio::select! {
         done = Box::pin(work) => done,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(Code::Failed, "interrupted")),
+        () = stop => Err(Failure::new(Code::Failed, "interrupted")),
     }
 }
 

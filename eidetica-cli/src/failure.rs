@@ -91,9 +91,23 @@ impl From<Error> for Failure {
         let is_damage = error.kind() == ErrorKind::Data;
         Self {
             is_damage,
-            ..Self::new(code, error.to_string())
+            ..Self::new(code, with_causes(&error))
         }
     }
+}
+
+/// An error with what caused it, without saying anything twice.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let own = cause.to_string();
+        if !text.contains(&own) {
+            text = format!("{text}: {own}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 fn in_use(error: &Error) -> Failure {

@@ -14,6 +14,7 @@ mod progress;
 mod rows;
 mod run;
 mod serve;
+mod stop;
 mod words;
 
 use std::process::ExitCode;

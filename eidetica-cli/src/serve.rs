@@ -17,6 +17,7 @@ use crate::{
     home::Home,
     output::{Audience, Output},
     run::{Session, execute},
+    stop::stop_signal,
     words,
 };
 
@@ -41,6 +42,17 @@ pub(crate) async fn run(
     let mut builder = Instance::builder();
     builder = quic.into_iter().fold(builder, |b, at| b.listen_quic(at));
     builder = http.into_iter().fold(builder, |b, at| b.listen_http(at));
+    for address in quic.iter().chain(&http) {
+        if address.ip().is_unspecified() {
+            output.note(&format!(
+                "{} names no device: make tickets with `eidetica share DB --address URL`",
+                address.ip()
+            ));
+        }
+    }
+    if !share.is_empty() {
+        home.require_data()?;
+    }
     let mut session = Session {
         instance: home.make(builder).await?,
         output,
@@ -60,6 +72,10 @@ async fn work(
     has_http: bool,
     share: &[String],
 ) -> Result<Code, Failure> {
+    let mut shared = Vec::with_capacity(share.len());
+    for db in share {
+        shared.push(session.instance.find_database(db).await?);
+    }
     let transports = [("quic", has_quic), ("http", has_http)];
     for (transport, _) in transports.into_iter().filter(|(_, is_used)| *is_used) {
         let sync = session.instance.sync();
@@ -75,9 +91,8 @@ async fn work(
             session.listening.push(address);
         }
     }
-    for db in share {
-        let database = session.instance.find_database(db).await?;
-        let ticket = exchange::ticket(session, &database, session.listening.clone())?;
+    for database in &shared {
+        let ticket = exchange::ticket(session, database, session.listening.clone())?;
         let value = Value::from([
             ("ticket", ticket.clone()),
             ("database", database.id().to_string()),
@@ -92,25 +107,6 @@ async fn work(
         answer(session, &line).await?;
     }
     std::future::pending().await
-}
-
-/// Resolves when the process is told to stop.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    #[cfg(unix)]
-    let mut terminate = {
-        use tokio::signal::unix::{SignalKind, signal};
-        signal(SignalKind::terminate())?
-    };
-    Ok(async move {
-        #[cfg(unix)]
-        let terminated = terminate.recv();
-        #[cfg(not(unix))]
-        let terminated = std::future::pending::<Option<()>>();
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminated => {}
-        }
-    })
 }
 
 /// The lines of standard input. They are read on a thread of their own, which the end of the

@@ -12,6 +12,7 @@ const CHUNK: usize = 32;
 pub(crate) struct Clock {
     chunks: Vec<Arc<[u32; CHUNK]>>,
     seen: u64,
+    lanes: u32,
 }
 
 impl Clock {
@@ -28,6 +29,11 @@ impl Clock {
         self.seen
     }
 
+    /// The lanes of which anything was seen.
+    pub(crate) fn lanes(&self) -> u32 {
+        self.lanes
+    }
+
     /// Raises a lane; never lowers it.
     pub(crate) fn raise(&mut self, lane: u32, to: u32) {
         let (chunk, at) = (lane as usize / CHUNK, lane as usize % CHUNK);
@@ -38,6 +44,7 @@ impl Clock {
         if to > now {
             Arc::make_mut(&mut self.chunks[chunk])[at] = to;
             self.seen += u64::from(to - now);
+            self.lanes += u32::from(now == 0);
         }
     }
 
@@ -87,7 +94,7 @@ mod tests {
         assert_eq!(a.beyond(&b), [(40, 2)]);
         a.join(&b);
         assert_eq!((a.of(0), a.of(7), a.of(40), a.of(99)), (5, 1, 2, 0));
-        assert_eq!(a.seen(), 8);
+        assert_eq!((a.seen(), a.lanes()), (8, 3));
         assert_eq!(a.beyond(&b), [(40, 2)]);
         assert_eq!(a.beyond(&a.clone()), []);
     }

@@ -116,6 +116,11 @@ impl Database {
         self.0.summary.borrow().clone()
     }
 
+    /// What a key may do, by everything that is here.
+    pub fn level(&self, key: &PublicKey) -> Level {
+        self.0.summary.borrow().level(key)
+    }
+
     /// Shows the set of entries as it changes.
     pub fn watch(&self) -> watch::Receiver<Summary> {
         self.0.summary.subscribe()

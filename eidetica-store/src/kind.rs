@@ -9,11 +9,6 @@ use eidetica_core::{
 };
 use eidetica_crdt::{Cause, Crdt, Doc, Path, Row, RowRange, View, ViewError};
 
-/// The kind of the `_auth` store.
-pub(crate) fn auth_kind() -> Kind {
-    Kind::new(AuthLog::KIND).expect("a constant within the rules of names")
-}
-
 /// The kind of documents.
 pub(crate) fn doc_kind() -> Kind {
     Kind::new(Doc::KIND).expect("a constant within the rules of names")

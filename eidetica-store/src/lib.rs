@@ -4,6 +4,7 @@ mod backend;
 mod clock;
 mod database;
 mod doc_store;
+mod doctor;
 mod ingest;
 mod kind;
 mod node;
@@ -27,6 +28,7 @@ pub use crate::{
     },
     database::{Database, Difference, Summary},
     doc_store::{DatabaseAt, DocDraft, DocStore, IntoPath, SettingsStore},
+    doctor::Problem,
     ingest::{IngestReport, Offer},
     kind::Kinds,
     node::Source,

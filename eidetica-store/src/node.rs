@@ -28,6 +28,8 @@ pub(crate) struct NodeFields {
     pub(crate) flags: u8,
 }
 
+/// About how many bytes the fields of a row take beside the entry.
+const NODE_BYTES: usize = 48;
 /// Set in `flags` when the entry changes `_auth`.
 pub(crate) const CHANGES_AUTH: u8 = 1;
 /// Set in `flags` when the entry changes a reserved store.
@@ -69,6 +71,23 @@ struct LogRow {
     #[serde(with = "crate::rows::bytes")]
     core: Vec<u8>,
     payloads: Vec<PayloadPlace>,
+}
+
+/// [`PayloadPlace`] of a payload that stands elsewhere.
+#[derive(Serialize)]
+enum NewPayloadPlace<'a> {
+    Inline(#[serde(with = "crate::rows::bytes")] &'a [u8]),
+    Row,
+    Absent,
+}
+
+/// [`LogRow`] of parts that stand elsewhere.
+#[derive(Serialize)]
+struct NewLogRow<'a> {
+    node: &'a NodeFields,
+    #[serde(with = "crate::rows::bytes")]
+    core: &'a [u8],
+    payloads: Vec<NewPayloadPlace<'a>>,
 }
 
 /// An entry's place in the causal index, in memory.
@@ -149,22 +168,24 @@ pub(crate) fn encode_row<'a>(
 ) -> (Vec<u8>, Vec<(usize, &'a [u8])>) {
     let mut large = Vec::new();
     let mut payloads = Vec::with_capacity(entry.payloads().len());
+    let mut bytes = entry.core_bytes().len() + NODE_BYTES;
     for (i, payload) in entry.payloads().iter().enumerate() {
         payloads.push(match payload {
-            None => PayloadPlace::Absent,
-            Some(bytes) if bytes.len() <= INLINE_PAYLOAD_BYTES => {
-                PayloadPlace::Inline(bytes.to_vec())
+            None => NewPayloadPlace::Absent,
+            Some(payload) if payload.len() <= INLINE_PAYLOAD_BYTES => {
+                bytes += payload.len();
+                NewPayloadPlace::Inline(payload)
             }
-            Some(bytes) => {
-                large.push((i, &bytes[..]));
-                PayloadPlace::Row
+            Some(payload) => {
+                large.push((i, &payload[..]));
+                NewPayloadPlace::Row
             }
         });
     }
-    let row = LogRow {
-        node: fields.clone(),
-        core: entry.core_bytes().to_vec(),
+    let row = NewLogRow {
+        node: fields,
+        core: entry.core_bytes(),
         payloads,
     };
-    (rows::encode(&row), large)
+    (rows::encode_about(&row, bytes), large)
 }

@@ -78,8 +78,12 @@ impl Nodes {
     /// Makes the pending nodes ordinary ones; the commit that holds them has succeeded.
     pub(crate) fn commit_pending(&self) {
         let mut cache = self.cache();
-        for (_, node) in std::mem::take(&mut cache.pending).nodes {
-            cache.insert(node);
+        let pending = std::mem::take(&mut cache.pending);
+        if cache.young.nodes.len() + pending.nodes.len() > HALF {
+            cache.old = std::mem::replace(&mut cache.young, pending);
+        } else {
+            cache.young.nodes.extend(pending.nodes);
+            cache.young.arrivals.extend(pending.arrivals);
         }
     }
 
@@ -92,6 +96,11 @@ impl Nodes {
         let node = Arc::clone(cache.old.nodes.get(&arrival)?);
         cache.young.insert(Arc::clone(&node));
         Some(node)
+    }
+
+    /// Whether an entry is known to be here, or pending, without a look at the backend.
+    pub(crate) fn is_cached(&self, id: &EntryId) -> bool {
+        self.cached_arrival(id).is_some()
     }
 
     fn cached_arrival(&self, id: &EntryId) -> Option<Arrival> {

@@ -44,11 +44,12 @@ pub(crate) async fn place(
     if header.database(entry.id()) != state.id {
         return Ok(Verdict::Refused(Rule::Database));
     }
-    if nodes.arrival(snapshot, &entry.id()).await?.is_some() {
+    if nodes.is_cached(&entry.id()) {
         return Ok(Verdict::Known);
     }
     let parents = match find_parents(nodes, snapshot, header).await? {
         Ok(parents) => parents,
+        // What lacks a parent is not here either: a database holds the past of all it holds.
         Err(missing) => {
             let parent = missing.iter().find(|parent| refused.contains(parent));
             return Ok(match parent {
@@ -57,12 +58,22 @@ pub(crate) async fn place(
             });
         }
     };
+    let is_on_tip = parents.iter().any(|p| state.tips.contains_key(&p.arrival));
+    if !is_on_tip && nodes.arrival(snapshot, &entry.id()).await?.is_some() {
+        return Ok(Verdict::Known);
+    }
     if entry.payloads().iter().any(Option::is_none) {
         return Ok(incomplete(entry, Vec::new()));
     }
-    match judge(state, entry, &parents) {
+    let past = joined(&parents);
+    match judge(state, entry, &parents, &past) {
         Err(rule) => Ok(Verdict::Refused(rule)),
-        Ok(operations) => Ok(admit(state, nodes, entry, &parents, operations, source)),
+        Ok(operations) => {
+            let node = admit(state, entry, &parents, past, source);
+            let is_void = enlist(state, entry, &node, operations);
+            nodes.insert_pending(Arc::clone(&node));
+            Ok(Verdict::Placed(node, is_void))
+        }
     }
 }
 
@@ -100,10 +111,11 @@ async fn find_parents(
 }
 
 /// Rules 3 to 5; the entry's `_auth` operations if it has any.
-fn judge(
+pub(crate) fn judge(
     state: &State,
     entry: &SignedEntry,
     parents: &[Arc<Node>],
+    past: &Clock,
 ) -> Result<Option<Vec<AuthOperation>>, Rule> {
     let header = entry.header();
     let highest = parents.iter().map(|parent| parent.fields.height.0).max();
@@ -122,7 +134,7 @@ fn judge(
         Some(payload) => Some(AuthOperation::decode_payload(payload).map_err(Rule::AuthPayload)?),
         None => None,
     };
-    let past = state.auth_past(&joined(parents));
+    let past = state.auth_past(past);
     state
         .graph
         .check(
@@ -136,7 +148,7 @@ fn judge(
 }
 
 /// The clock of everything that the parents have seen.
-fn joined(parents: &[Arc<Node>]) -> Clock {
+pub(crate) fn joined(parents: &[Arc<Node>]) -> Clock {
     let Some((first, rest)) = parents.split_first() else {
         return Clock::default();
     };
@@ -145,65 +157,75 @@ fn joined(parents: &[Arc<Node>]) -> Clock {
     clock
 }
 
-fn admit(
+/// Gives an entry its place and makes it a tip. `clock` is what its parents have seen.
+pub(crate) fn admit(
     state: &mut State,
-    nodes: &Nodes,
     entry: &SignedEntry,
     parents: &[Arc<Node>],
-    operations: Option<Vec<AuthOperation>>,
+    mut clock: Clock,
     source: Source,
-) -> Verdict {
+) -> Arc<Node> {
     let header = entry.header();
     let arrival = Arrival(state.count);
-    let mut clock = joined(parents);
     let (lane, position) = take_lane(state, parents, &clock, arrival);
     clock.raise(lane, position);
     let (author, prev_own) = take_author(state, header, arrival);
+    let distances = parents.iter().map(|parent| arrival.0 - parent.arrival.0);
     let fields = NodeFields {
         height: header.height,
-        parents: parents
-            .iter()
-            .map(|parent| arrival.0 - parent.arrival.0)
-            .collect(),
+        parents: distances.collect(),
         lane,
         position,
         clock: difference(parents, &clock),
         author,
         source,
         prev_own,
-        flags: u8::from(header.changes_auth()) * CHANGES_AUTH
-            | u8::from(header.changes_reserved()) * CHANGES_RESERVED,
+        flags: flags(header),
     };
-    let node = Arc::new(Node {
-        arrival,
-        id: entry.id(),
-        fields,
-        clock: Arc::new(clock),
-    });
     state.count += 1;
     for parent in parents {
         state.tips.remove(&parent.arrival);
     }
-    state.tips.insert(arrival, node.id);
-    let is_void = match operations.or_else(|| header.is_root().then(Vec::new)) {
-        Some(operations) => {
-            state.push_auth(&node, header.author, operations);
-            state.rejudge |= state.graph.void(&state.auth_all()).has_reductions();
-            false
-        }
-        None => state.graph.plain_is_void(
-            &state.auth_all(),
-            header.author,
-            &state.auth_past(&node.clock),
-            &state.auth_after(&node.fields, arrival),
-            header.changes_reserved(),
-        ),
-    };
-    if is_void {
-        state.void.insert(arrival);
+    state.tips.insert(arrival, entry.id());
+    Arc::new(Node {
+        arrival,
+        id: entry.id(),
+        fields,
+        clock: Arc::new(clock),
+    })
+}
+
+fn flags(header: &Header) -> u8 {
+    let auth = u8::from(header.changes_auth()) * CHANGES_AUTH;
+    let reserved = u8::from(header.changes_reserved()) * CHANGES_RESERVED;
+    auth | reserved
+}
+
+/// Tells the authority of a new entry; whether the entry is void. One that changes `_auth` is
+/// not, as far as is known before all are judged again.
+pub(crate) fn enlist(
+    state: &mut State,
+    entry: &SignedEntry,
+    node: &Node,
+    operations: Option<Vec<AuthOperation>>,
+) -> bool {
+    let header = entry.header();
+    if let Some(operations) = operations.or_else(|| header.is_root().then(Vec::new)) {
+        state.push_auth(node, header.author, operations);
+        state.rejudge |= state.graph.void(&state.auth_all()).has_reductions();
+        return false;
     }
-    nodes.insert_pending(Arc::clone(&node));
-    Verdict::Placed(node, is_void)
+    let is_void = state.graph.plain_is_void(
+        &state.auth_all(),
+        header.author,
+        &state.auth_past(&node.clock),
+        &state.auth_after(&node.fields, node.arrival),
+        header.changes_reserved(),
+    );
+    if is_void {
+        state.void.insert(node.arrival);
+    }
+    is_void
 }
 
 /// Extends a parent's lane if the parent is its last entry, else a lane whose last entry is in
@@ -289,8 +311,7 @@ fn difference(parents: &[Arc<Node>], clock: &Clock) -> ClockDifference {
     };
     let changes = clock.beyond(&parent.clock);
     let weight = parent.fields.clock.weight + changes.len() as u32;
-    let lanes = clock.beyond(&Clock::default()).len() as u32;
-    match weight > lanes + CLOCK_SLACK {
+    match weight > clock.lanes() + CLOCK_SLACK {
         true => whole(),
         false => ClockDifference {
             base: Some(base as u8),

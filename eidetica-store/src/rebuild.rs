@@ -76,24 +76,6 @@ pub(crate) async fn finish(database: &Database, state: &mut State) -> Result<(),
     Ok(())
 }
 
-/// Starts every view over; `doctor` and kinds registered later use it.
-pub(crate) async fn restart(
-    database: &Database,
-    state: &mut State,
-    names: &[ViewName],
-) -> Result<(), StoreError> {
-    let mut batch = WriteBatch::new();
-    for name in names {
-        mark_building(state, name, &mut batch);
-    }
-    database
-        .engine()
-        .backend
-        .commit(batch, Durability::Immediate)
-        .await?;
-    finish(database, state).await
-}
-
 fn mark_building(state: &mut State, name: &ViewName, batch: &mut WriteBatch) {
     let number = state.number;
     let row = state.views.entry(name.clone()).or_insert(ViewRow::new());
@@ -186,7 +168,7 @@ fn put_view(state: &mut State, name: &ViewName, row: Option<ViewRow>, batch: &mu
 }
 
 /// Whether an entry is void by a set of the authority's entries.
-fn is_void(state: &State, auth: &NodeSet, node: &Node) -> bool {
+pub(crate) fn is_void(state: &State, auth: &NodeSet, node: &Node) -> bool {
     if is_auth(node.arrival, &node.fields) {
         let place = state
             .auth
@@ -313,11 +295,7 @@ async fn apply_stored(
         Reading::Unknown => Ok(Effect::Unknown),
         Reading::Operations(operations) => {
             let node = nodes.node(snapshot, arrival).await?;
-            let applied = Applied {
-                node: &node,
-                author: header.author,
-                timestamp: header.timestamp,
-            };
+            let applied = Applied::new(&node, header);
             applier.apply(open, operations.as_ref(), &applied).await?;
             Ok(Effect::Applied)
         }

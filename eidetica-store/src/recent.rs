@@ -85,3 +85,63 @@ impl RecentViews {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eidetica_core::StoreName;
+
+    use super::*;
+    use crate::kind::doc_kind;
+
+    fn frontier(lanes: &[(u32, u32)]) -> Frontier {
+        let mut clock = Clock::default();
+        lanes.iter().for_each(|(lane, n)| clock.raise(*lane, *n));
+        let auth = NodeSet::new();
+        Frontier { clock, auth }
+    }
+
+    fn view(store: &str, lanes: &[(u32, u32)]) -> RecentView {
+        let Frontier { clock, auth } = frontier(lanes);
+        let name = (StoreName::new(store).unwrap(), doc_kind());
+        RecentView {
+            clock,
+            ..RecentView::empty(name, auth)
+        }
+    }
+
+    #[test]
+    fn the_closest_view_in_the_past_of_a_frontier_is_taken() {
+        let views = RecentViews::default();
+        let name = view("a", &[]).name;
+        for lanes in [&[(0, 1)][..], &[(0, 3)], &[(0, 3), (1, 1)]] {
+            views.keep(view("a", lanes));
+        }
+        views.keep(view("b", &[(0, 4)]));
+        let taken = |lanes| views.take(&name, &frontier(lanes)).map(|v| v.clock.seen());
+        assert_eq!(taken(&[(0, 5)]), Some(3));
+        assert_eq!(taken(&[(0, 5)]), Some(1));
+        assert_eq!(taken(&[(0, 5)]), None);
+        assert_eq!(taken(&[(0, 3), (1, 2)]), Some(4));
+    }
+
+    #[test]
+    fn a_view_under_another_authority_leads_nowhere() {
+        let views = RecentViews::default();
+        views.keep(view("a", &[(0, 1)]));
+        let auth = NodeSet::first(1);
+        let later = Frontier {
+            auth,
+            ..frontier(&[(0, 2)])
+        };
+        assert!(views.take(&view("a", &[]).name, &later).is_none());
+    }
+
+    #[test]
+    fn only_the_views_kept_last_stay() {
+        let views = RecentViews::default();
+        (0..=VIEWS as u32).for_each(|lane| views.keep(view("a", &[(lane, 1)])));
+        let name = view("a", &[]).name;
+        assert!(views.take(&name, &frontier(&[(0, 1)])).is_none());
+        assert!(views.take(&name, &frontier(&[(1, 1)])).is_some());
+    }
+}

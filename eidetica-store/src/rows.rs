@@ -207,6 +207,11 @@ pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
     postcard::to_allocvec(row).expect("a row has no unserialisable part")
 }
 
+/// Encodes a row of about so many bytes without growing a buffer.
+pub(crate) fn encode_about<T: Serialize>(row: &T, bytes: usize) -> Vec<u8> {
+    postcard::to_extend(row, Vec::with_capacity(bytes)).expect("a row has no unserialisable part")
+}
+
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
     postcard::from_bytes(bytes).map_err(|_| corrupt(what))
 }

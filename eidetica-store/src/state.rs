@@ -58,14 +58,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Reads the state of a database, empty if it has no root yet.
-    pub(crate) async fn load(
-        snapshot: &dyn Snapshot,
-        nodes: &Nodes,
-        id: DatabaseId,
-        number: DatabaseNo,
-    ) -> Result<Self, StoreError> {
-        let mut state = Self {
+    /// The state of a database without entries.
+    pub(crate) fn new(id: DatabaseId, number: DatabaseNo) -> Self {
+        Self {
             id,
             number,
             head: None,
@@ -80,7 +75,17 @@ impl State {
             void: BTreeSet::new(),
             views: BTreeMap::new(),
             rejudge: false,
-        };
+        }
+    }
+
+    /// Reads the state of a database, empty if it has no root yet.
+    pub(crate) async fn load(
+        snapshot: &dyn Snapshot,
+        nodes: &Nodes,
+        id: DatabaseId,
+        number: DatabaseNo,
+    ) -> Result<Self, StoreError> {
+        let mut state = Self::new(id, number);
         let fixed = [rows::head_key(number), rejudge_key(number)];
         let fixed = snapshot.get_many(&fixed).await?;
         let [Some(head), rejudge] = fixed.as_slice() else {

@@ -131,6 +131,10 @@ impl Storage {
         self.engine.device.public()
     }
 
+    pub(crate) fn kinds(&self) -> &Kinds {
+        &self.engine.kinds
+    }
+
     /// The backend.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.engine.backend
@@ -233,10 +237,12 @@ impl Storage {
             }
             None => None,
         };
-        database.filter(|database| database.frontier().count > 0).ok_or_else(|| {
-            let message = format!("database is not here. database=`{id}`");
-            StoreError::new(StoreErrorKind::NotFound, message)
-        })
+        database
+            .filter(|database| database.frontier().count > 0)
+            .ok_or_else(|| {
+                let message = format!("database is not here. database=`{id}`");
+                StoreError::new(StoreErrorKind::NotFound, message)
+            })
     }
 
     /// A database that may not be here yet: it has no entries until its root is ingested.

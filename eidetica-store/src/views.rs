@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use eidetica_core::{Arrival, PublicKey, Timestamp};
+use eidetica_core::{Arrival, Header, PublicKey, SignedEntry, StoreName, Timestamp};
 use eidetica_crdt::{Cause, Past, Row, RowRange, View, ViewError};
 
 use crate::{
@@ -24,6 +24,16 @@ pub(crate) struct Applied<'a> {
     pub(crate) node: &'a Node,
     pub(crate) author: PublicKey,
     pub(crate) timestamp: Timestamp,
+}
+
+impl<'a> Applied<'a> {
+    pub(crate) fn new(node: &'a Node, header: &Header) -> Self {
+        Self {
+            node,
+            author: header.author,
+            timestamp: header.timestamp,
+        }
+    }
 }
 
 /// One view while entries are applied to it.
@@ -240,45 +250,55 @@ impl OpenViews {
         applier: &mut Applier<'_>,
         number: DatabaseNo,
         views: &mut BTreeMap<ViewName, ViewRow>,
-        entry: &eidetica_core::SignedEntry,
+        entry: &SignedEntry,
         node: &Node,
     ) -> Result<(), StoreError> {
         let header = entry.header();
-        let applied = Applied {
-            node,
-            author: header.author,
-            timestamp: header.timestamp,
-        };
+        let applied = Applied::new(node, header);
         for (change, payload) in header.changes.iter().zip(entry.payloads()) {
-            let Some(Ok((kind, reading))) = payload.as_ref().map(|p| applier.kinds.read(p)) else {
-                continue;
-            };
-            let operations = match reading {
-                Reading::Operations(operations) => Some(operations),
-                Reading::Unknown => None,
-                Reading::Bad => continue,
-            };
-            let name = (change.store.clone(), kind);
-            let is_new = !views.contains_key(&name);
-            let row = views.entry(name.clone()).or_insert(ViewRow::new());
-            row.complete &= operations.is_some();
-            if is_new || operations.is_none() {
-                self.changed.insert(name.clone(), row.clone());
-            }
-            let Some(operations) = operations else {
-                continue;
-            };
-            let open = self.open.entry(name).or_insert_with_key(|(store, kind)| {
-                let prefix = rows::generation_key(number, store, kind, row.generation);
-                if is_new {
-                    OpenView::fresh(prefix)
-                } else {
-                    OpenView::stored(prefix)
-                }
-            });
-            applier.apply(open, operations.as_ref(), &applied).await?;
+            let Some(payload) = payload else { continue };
+            let change = (&change.store, &payload[..]);
+            self.apply_change(applier, number, views, change, &applied)
+                .await?;
         }
         Ok(())
+    }
+
+    /// Applies the payload of one store to its view.
+    pub(crate) async fn apply_change(
+        &mut self,
+        applier: &mut Applier<'_>,
+        number: DatabaseNo,
+        views: &mut BTreeMap<ViewName, ViewRow>,
+        (store, payload): (&StoreName, &[u8]),
+        applied: &Applied<'_>,
+    ) -> Result<(), StoreError> {
+        let Ok((kind, reading)) = applier.kinds.read(payload) else {
+            return Ok(());
+        };
+        let operations = match reading {
+            Reading::Operations(operations) => Some(operations),
+            Reading::Unknown => None,
+            Reading::Bad => return Ok(()),
+        };
+        let name = (store.clone(), kind);
+        let is_new = !views.contains_key(&name);
+        let row = views.entry(name.clone()).or_insert(ViewRow::new());
+        row.complete &= operations.is_some();
+        if is_new || operations.is_none() {
+            self.changed.insert(name.clone(), row.clone());
+        }
+        let Some(operations) = operations else {
+            return Ok(());
+        };
+        let open = self.open.entry(name).or_insert_with_key(|(store, kind)| {
+            let prefix = rows::generation_key(number, store, kind, row.generation);
+            match is_new {
+                true => OpenView::fresh(prefix),
+                false => OpenView::stored(prefix),
+            }
+        });
+        applier.apply(open, operations.as_ref(), applied).await
     }
 
     /// Puts every changed row and view into a batch.

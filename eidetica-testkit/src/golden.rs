@@ -25,10 +25,15 @@ pub fn check<'a>(folder: &str, file: &str, named: impl IntoIterator<Item = (&'a 
             .and_then(|()| fs::write(&path, &made))
             .unwrap_or_else(|e| panic!("{} is not written: {e}", path.display()));
     }
-    let kept = fs::read_to_string(&path)
-        .unwrap_or_else(|e| panic!("{} is not read: {e}", path.display()));
+    let kept =
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{} is not read: {e}", path.display()));
     for (number, (made, kept)) in made.lines().zip(kept.lines()).enumerate() {
         assert_eq!(made, kept, "{} line {}", path.display(), number + 1);
     }
-    assert_eq!(made.lines().count(), kept.lines().count(), "{}", path.display());
+    assert_eq!(
+        made.lines().count(),
+        kept.lines().count(),
+        "{}",
+        path.display()
+    );
 }

@@ -142,6 +142,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::excessive_precision, reason = "printed so in the RFC")]
     fn the_example_of_rfc_8785_comes_out_as_printed_there() {
         let numbers = [333333333.33333329, 1e30, 4.50, 2e-3, 1e-27];
         let numbers: Vec<Value> = numbers.into_iter().map(Value::from).collect();

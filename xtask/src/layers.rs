@@ -50,13 +50,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "eidetica-store",
         ours: &["eidetica-core", "eidetica-crdt"],
-        third_party: &[
-            "async-trait",
-            "postcard",
-            "redb",
-            "serde",
-            "tokio",
-        ],
+        third_party: &["async-trait", "postcard", "redb", "serde", "tokio"],
         testkit: Some("store"),
     },
     Layer {

@@ -2,6 +2,7 @@
 //! What each command does is in the module named after it.
 #![allow(clippy::print_stdout, reason = "a command line tool answers on stdout")]
 
+mod bench;
 mod ci;
 mod command;
 mod golden;
@@ -23,6 +24,7 @@ const COMMANDS: &[Command] = &[
     tidy::COMMAND,
     golden::COMMAND,
     readme::COMMAND,
+    bench::COMMAND,
 ];
 
 fn main() -> ExitCode {

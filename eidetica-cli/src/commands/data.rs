@@ -114,7 +114,8 @@ pub(crate) async fn list_keys(session: &Session, db: &str, store: &str) -> Resul
     session.output.end()
 }
 
-/// `import`. A file is checked whole before anything is written; standard input cannot be.
+/// `import`. A file is checked whole before anything is written; what can be read only once
+/// cannot be.
 pub(crate) async fn import(
     session: &Session,
     db: &str,
@@ -136,13 +137,18 @@ pub(crate) async fn import(
     }
     let at = |e: Failure| e.at(&file.display().to_string());
     let mut text = File::open(file).map_err(|e| at(e.into()))?;
-    let total = text.metadata().map_err(|e| at(e.into()))?.len();
+    let metadata = text.metadata().map_err(|e| at(e.into()))?;
+    if !metadata.is_file() {
+        let rows = Rows::new(BufReader::new(text), key);
+        let done = write_rows(output, &database, store, rows, batch, None).await;
+        return done.map_err(at);
+    }
     Rows::new(BufReader::new(&text), key.clone())
         .check()
         .map_err(at)?;
     text.rewind().map_err(|e| at(e.into()))?;
     let rows = Rows::new(BufReader::new(&text), key).checked_before();
-    let done = write_rows(output, &database, store, rows, batch, Some(total)).await;
+    let done = write_rows(output, &database, store, rows, batch, Some(metadata.len())).await;
     done.map_err(at)
 }
 

@@ -52,8 +52,8 @@ pub(crate) async fn doctor(session: &Session) -> Result<Code, Failure> {
 }
 
 async fn problems(instance: &Instance) -> Result<Vec<String>, Failure> {
-    instance.databases().await?;
-    Ok(Vec::new())
+    let problems = Box::pin(instance.storage().doctor()).await?;
+    Ok(problems.iter().map(ToString::to_string).collect())
 }
 
 fn report(output: &Output, problems: &[String]) -> Result<Code, Failure> {

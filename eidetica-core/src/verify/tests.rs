@@ -135,12 +135,14 @@ fn small_order() -> Vec<Case> {
 }
 
 fn taming() -> Vec<Case> {
-    let cases = TAMING.iter().map(|(message, key, signature, is_valid)| Case {
-        key: bytes(key),
-        signature: bytes(signature),
-        message: bytes::<32>(message).to_vec(),
-        is_valid: *is_valid,
-    });
+    let cases = TAMING
+        .iter()
+        .map(|(message, key, signature, is_valid)| Case {
+            key: bytes(key),
+            signature: bytes(signature),
+            message: bytes::<32>(message).to_vec(),
+            is_valid: *is_valid,
+        });
     cases.collect()
 }
 
@@ -174,7 +176,11 @@ fn single_and_batch_verification_agree_on_every_published_edge_case() {
     assert_eq!(cases.len(), 196 + 12);
     for (number, case) in cases.iter().enumerate() {
         assert_eq!(case.is_valid_alone(), case.is_valid, "case {number}");
-        assert_eq!(batch_is_valid([case.item()]), case.is_valid, "case {number}");
+        assert_eq!(
+            batch_is_valid([case.item()]),
+            case.is_valid,
+            "case {number}"
+        );
         let company = [cases[0].item(), case.item(), cases[100].item()];
         assert_eq!(batch_is_valid(company), case.is_valid, "case {number}");
     }
@@ -205,7 +211,11 @@ fn no_encoding_of_a_point_of_small_order_is_a_public_key() {
     for (number, hex) in SMALL_ORDER.into_iter().enumerate() {
         let verdict = PublicKey::from_bytes(bytes(hex));
         let is_reduced = !(10..14).contains(&number);
-        let expected = if is_reduced { KeyError::SmallOrder } else { KeyError::NonCanonical };
+        let expected = if is_reduced {
+            KeyError::SmallOrder
+        } else {
+            KeyError::NonCanonical
+        };
         assert_eq!(verdict, Err(expected), "encoding {number}");
     }
 }

@@ -9,7 +9,10 @@ use eidetica_core::{
 
 fn entry(author: u8, nonce: u8) -> SignedEntry {
     EntryBuilder::root([nonce; 16], Timestamp::from_millis(u64::from(nonce)))
-        .with_change(StoreName::new("notes").unwrap(), vec![author, nonce, 1, 2, 3])
+        .with_change(
+            StoreName::new("notes").unwrap(),
+            vec![author, nonce, 1, 2, 3],
+        )
         .sign(&SecretKey::from_bytes(&[author; 32]))
         .unwrap()
 }

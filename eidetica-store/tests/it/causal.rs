@@ -67,7 +67,11 @@ fn a_difference_leaves_out_exactly_the_past_of_a_frontier() {
             let first = open(Arc::clone(&backend)).await;
             let first = first.attach(history.database()).await.unwrap();
             offer(&first, history.take(&order)).await;
-            let again = open(backend).await.attach(history.database()).await.unwrap();
+            let again = open(backend)
+                .await
+                .attach(history.database())
+                .await
+                .unwrap();
             for frontier in &frontiers {
                 let places = frontier.iter().map(|i| i.index(order.len()));
                 let places: Vec<_> = places.collect();

@@ -22,12 +22,7 @@ fn two_writers() -> (VerifiedEntry, SecretKey, SecretKey) {
 }
 
 /// An entry that sets a path on top of others.
-fn write(
-    author: &SecretKey,
-    parents: &[&VerifiedEntry],
-    path: &str,
-    value: i128,
-) -> VerifiedEntry {
+fn write(author: &SecretKey, parents: &[&VerifiedEntry], path: &str, value: i128) -> VerifiedEntry {
     let parents: Vec<_> = parents.iter().map(|parent| &***parent).collect();
     child(author, &parents, at(value as u64), set(path, value))
 }

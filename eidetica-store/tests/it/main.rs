@@ -2,6 +2,7 @@
 
 mod backend;
 mod causal;
+mod doctor;
 mod golden;
 mod ingest;
 mod support;

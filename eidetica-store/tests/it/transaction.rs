@@ -192,7 +192,11 @@ fn a_large_payload_is_read_back_whole() {
         let database = storage.create_database("test").await.unwrap();
         let text = "x".repeat(900_000);
         let tx = database.transaction().await.unwrap();
-        tx.doc("notes").unwrap().set("a", text.clone()).await.unwrap();
+        tx.doc("notes")
+            .unwrap()
+            .set("a", text.clone())
+            .await
+            .unwrap();
         let id = tx.commit().await.unwrap();
         let reopened = open(backend).await.database(database.id()).await.unwrap();
         assert_eq!(get(&reopened, "a").await, Some(Value::from(text)));

@@ -178,12 +178,17 @@ fn a_view_as_of_a_frontier_is_that_of_its_past_alone() {
         block_on(async {
             let database = empty(history.database()).await;
             deliver(history, &deliveries[0], &database).await?;
-            for delivery in &deliveries[1..] {
-                let count = history.entries().len();
-                let mut places: Vec<_> = delivery.cuts.iter().map(|i| i.index(count)).collect();
-                places.push(delivery.order as usize % count);
-                let past = history.closure(&places);
-                let frontier = ids(&history.take(&places));
+            let count = history.entries().len();
+            let mut frontiers: Vec<Vec<usize>> = deliveries
+                .iter()
+                .map(|delivery| delivery.cuts.iter().map(|i| i.index(count)).collect())
+                .collect();
+            // Each close to the one before, as somebody walks who looks at a history.
+            frontiers.extend((0..count).rev().step_by(3).map(|place| vec![place]));
+            frontiers.extend((0..count).step_by(4).map(|place| vec![place, count / 2]));
+            for places in frontiers.iter().filter(|places| !places.is_empty()) {
+                let past = history.closure(places);
+                let frontier = ids(&history.take(places));
                 let then = database.at(&frontier).await.unwrap();
                 for store in history.stores() {
                     let rows = then.rows(&store, &doc()).await.unwrap();

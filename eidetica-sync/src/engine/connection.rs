@@ -59,6 +59,12 @@ impl Connection {
         }
     }
 
+    /// The same connection, but only to this key.
+    pub(crate) fn pinned(mut self, key: PublicKey) -> Self {
+        self.address.key = Some(key);
+        self
+    }
+
     pub(crate) async fn request(&self, request: &Request) -> Result<AnswerStream, SyncError> {
         let bytes = request.encode();
         self.counters.requests.fetch_add(1, Relaxed);

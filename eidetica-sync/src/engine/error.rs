@@ -2,10 +2,11 @@
 
 use std::{error::Error, fmt};
 
+use eidetica_core::{DatabaseId, PublicKey};
 use eidetica_store::StoreError;
 use eidetica_transport::TransportErrorKind;
 
-use crate::{ChannelError, ChannelErrorKind, ProtocolError, Refusal};
+use crate::{ChannelError, ChannelErrorKind, ProtocolError, Refusal, VersionRange};
 
 /// What to do about a failed sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +53,23 @@ impl SyncError {
         Self::new(SyncErrorKind::Protocol, message)
     }
 
+    pub(crate) fn versions(theirs: VersionRange) -> Self {
+        let message = format!(
+            "no protocol version in common. theirs=`{}..={}`",
+            theirs.min, theirs.max
+        );
+        Self::new(SyncErrorKind::Versions, message)
+    }
+
+    /// A peer must have a level in the database to be listened to or sent anything.
+    pub(crate) fn no_level(database: DatabaseId, peer: &PublicKey) -> Self {
+        let message = format!(
+            "the peer has no level in this database; an admin gives it one with `eidetica grant \
+             {database} {peer} read`"
+        );
+        Self::new(SyncErrorKind::Refused, message)
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> SyncErrorKind {
         self.kind
@@ -77,17 +95,15 @@ impl SyncError {
                      it in with `eidetica grant {database} {own} read`"
                 ),
             ),
+            Refusal::UnknownPush => {
+                let message = "the peer has lost the beginning of the upload, try again";
+                Self::new(SyncErrorKind::Interrupted, message)
+            }
             Refusal::Busy | Refusal::Quota => Self::new(
                 SyncErrorKind::Busy,
                 "the peer has too much to do, try again later",
             ),
-            Refusal::Versions(range) => Self::new(
-                SyncErrorKind::Versions,
-                format!(
-                    "no protocol version in common. theirs=`{}..={}`",
-                    range.min, range.max
-                ),
-            ),
+            Refusal::Versions(range) => Self::versions(*range),
             other => Self::protocol(format!("the peer refused the request. reason=`{other:?}`")),
         }
     }

@@ -1,8 +1,6 @@
 //! Owns the asking side of `Open`: what this device lacks, committed as it comes.
 
-use std::collections::BTreeSet;
-
-use eidetica_core::{EntryId, PublicKey};
+use eidetica_core::PublicKey;
 use eidetica_store::Database;
 
 use crate::{
@@ -14,7 +12,7 @@ use crate::{
         peers::Peers,
         transfer::{Brought, Intake},
     },
-    limits::{MAX_HAVES, MAX_TIPS, MAX_WANTS},
+    limits::{MAX_HAVES, MAX_TIPS},
 };
 
 /// Bytes after which an answer is to stop; the rest is asked for from the last mark.
@@ -41,7 +39,8 @@ struct Asking {
     hints: bool,
     /// Whether to name ancestors: the peer found no rule without them.
     haves: bool,
-    wants: Vec<EntryId>,
+    /// Whether to leave the cursor out: it, or the rule used, was wrong about what is here.
+    anew: bool,
 }
 
 /// One answer, taken in.
@@ -68,7 +67,10 @@ pub(crate) async fn pull(
     let mut total = Brought::default();
     let mut first_rule = None;
     loop {
-        let cursor = peers.cursor(database.id(), &expected).await?;
+        let cursor = match asking.anew {
+            true => None,
+            false => peers.cursor(database.id(), &expected).await?,
+        };
         let request = open(database, cursor, &asking).await?;
         let mut stream = connection
             .request(&Request::Open(Box::new(request)))
@@ -83,18 +85,17 @@ pub(crate) async fn pull(
                 ));
             }
             Outcome::Ended(answer, brought, more) => {
-                let progressed = brought.stored > 0;
                 let rule = *first_rule.get_or_insert(answer.rule);
-                let unknown = unknown_parents(&brought);
+                let progressed = brought.stored > 0 || brought.mark.is_some();
+                let is_whole = brought.incomplete.is_empty() && has_tips(database, &answer).await?;
                 add(&mut total, brought);
-                if !unknown.is_empty() && !asking.without.contains(answer.rule) {
-                    // The rule was wrong about what is here: ask by another one.
-                    asking.without = asking.without.with(answer.rule);
-                    (asking.hints, asking.haves, asking.wants) = (true, true, unknown);
-                    total.incomplete.clear();
+                if more && total.incomplete.is_empty() {
+                    if !progressed {
+                        return Err(SyncError::protocol("the peer's answers make no progress"));
+                    }
                     continue;
                 }
-                if !more || !total.incomplete.is_empty() {
+                if is_whole || asking.anew {
                     total.give_up(answerer);
                     return Ok(Pulled {
                         peer: answerer,
@@ -103,27 +104,22 @@ pub(crate) async fn pull(
                         brought: total,
                     });
                 }
-                if !progressed {
-                    return Err(SyncError::protocol("the peer's answers make no progress"));
-                }
+                total.incomplete.clear();
+                asking = Asking {
+                    without: asking.without.with(answer.rule),
+                    hints: true,
+                    haves: true,
+                    anew: true,
+                };
             }
         }
     }
 }
 
-/// The parents for want of which entries could not be judged.
-fn unknown_parents(brought: &Brought) -> Vec<EntryId> {
-    let entries: BTreeSet<_> = brought.incomplete.iter().map(|entry| entry.id).collect();
-    let parents: BTreeSet<_> = brought
-        .incomplete
-        .iter()
-        .flat_map(|entry| entry.parents.iter().copied())
-        .collect();
-    parents
-        .difference(&entries)
-        .copied()
-        .take(MAX_WANTS)
-        .collect()
+/// Whether the tips that an answer names are here.
+async fn has_tips(database: &Database, answer: &OpenAnswer) -> Result<bool, SyncError> {
+    let found = database.find(&answer.tips).await?;
+    Ok(found.iter().all(Option::is_some))
 }
 
 fn add(total: &mut Brought, more: Brought) {
@@ -155,7 +151,7 @@ async fn open(
         count: held.count,
         tips_digest: TipsDigest::of(held.tips),
         hints: asking.hints.then_some(hints),
-        wants: asking.wants.clone(),
+        wants: Vec::new(),
         budget: Budget {
             bytes: ANSWER_BYTES,
             millis: ANSWER_MILLIS,
@@ -178,9 +174,15 @@ async fn take_in(
         return Ok(Outcome::Ended(answer, Brought::default(), false));
     }
     let mut intake = Intake::new(database.clone(), peer);
+    // The last entry may go on beyond what was asked for.
+    let mut budget = 2 * ANSWER_BYTES;
     loop {
         match stream.next().await {
             Ok(Some(Answer::Data(frame))) => {
+                budget = budget.saturating_sub(frame.piece.len() as u64);
+                if budget == 0 {
+                    return Err(SyncError::protocol("the answer goes on beyond its budget"));
+                }
                 if let Err(error) = intake.feed(&frame).await {
                     intake.flush().await?;
                     return Err(error);

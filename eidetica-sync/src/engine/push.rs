@@ -1,6 +1,6 @@
 //! Owns the sending side of `Push`: what the peer lacks, piece by piece.
 
-use eidetica_core::Arrival;
+use eidetica_core::{Arrival, PublicKey};
 use eidetica_store::{Database, Difference};
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
         RefusedEntry, SyncError,
         connection::{AnswerStream, Connection},
         pull::unexpected,
+        respond::may_carry,
     },
     limits::{MAX_FRAME_BYTES, MAX_PUSH_BYTES, MAX_PUSH_FRAMES},
 };
@@ -18,6 +19,9 @@ const READ_ENTRIES: usize = 512;
 /// Bytes of a piece's frames; a frame more and what is around them still fit a request.
 const PIECE_BYTES: usize = MAX_PUSH_BYTES - MAX_FRAME_BYTES - 16 * 1024;
 
+/// Refused entries that the answer to a piece names.
+pub(crate) const MAX_NAMED_REFUSALS: usize = 64;
+
 /// What a push did.
 #[derive(Debug, Default)]
 pub(crate) struct PushOutcome {
@@ -25,19 +29,19 @@ pub(crate) struct PushOutcome {
     pub(crate) refused: Vec<RefusedEntry>,
 }
 
-/// Sends everything that the answerer of `answer` lacks.
+/// Sends everything that the answerer of `answer` lacks, from a cursor of theirs on if it is one.
 pub(crate) async fn push(
     connection: &Connection,
     database: &Database,
+    peer: &PublicKey,
     answer: &OpenAnswer,
+    cursor: Option<Cursor>,
     push: PushId,
 ) -> Result<PushOutcome, SyncError> {
     let held = database.frontier();
     let epoch = Epoch(held.epoch);
-    let from = answer
-        .cursor
-        .filter(|cursor| cursor.epoch == epoch)
-        .map(|cursor| cursor.arrival);
+    let is_ours = |cursor: &Cursor| cursor.epoch == epoch && cursor.arrival.0 <= held.count;
+    let from = cursor.filter(is_ours).map(|cursor| cursor.arrival);
     let mut source = Pieces {
         entries: database
             .difference(&answer.tips, from.unwrap_or_default())
@@ -51,6 +55,9 @@ pub(crate) async fn push(
     let mut outcome = PushOutcome::default();
     let mut index = 0;
     while let Some((frames, last)) = source.next().await? {
+        if !may_carry(database, peer) {
+            return Err(SyncError::no_level(database.id(), peer));
+        }
         let request = Push {
             database: database.id(),
             push,
@@ -72,10 +79,17 @@ async fn read_answer(
     expected: u32,
     outcome: &mut PushOutcome,
 ) -> Result<(), SyncError> {
+    let mut named = 0;
     loop {
         match stream.expect().await? {
             Answer::Pushed(Pushed { index, .. }) if index == expected => return Ok(()),
+            Answer::Refused(Refusal::Entry { .. }) if named == MAX_NAMED_REFUSALS => {
+                return Err(SyncError::protocol(
+                    "the peer names too many refused entries",
+                ));
+            }
             Answer::Refused(Refusal::Entry { id, rule }) => {
+                named += 1;
                 outcome.refused.push(RefusedEntry {
                     id,
                     rule,

@@ -19,7 +19,12 @@ use crate::{
     Answer, Cursor, Encoder, End, Epoch, HelloAnswer, Open, OpenAnswer, PROTOCOL_VERSION,
     PeerHandler, ProtocolError, Push, PushId, Pushed, Refusal, Request, RequestContext, Rule,
     SUPPORTED_VERSIONS, TipsDigest,
-    engine::{SyncError, peers::Peers, push::skip_to, transfer::Intake},
+    engine::{
+        SyncError,
+        peers::Peers,
+        push::{MAX_NAMED_REFUSALS, skip_to},
+        transfer::Intake,
+    },
     limits::{MAX_DATABASES, MAX_REASON_BYTES, MAX_TIPS},
 };
 
@@ -27,10 +32,10 @@ use crate::{
 const READ_ENTRIES: usize = 1024;
 /// Frames that are ready before the asker takes one.
 const FRAMES_AHEAD: usize = 2;
+/// Uploads of one peer that are remembered between their pieces; its oldest goes first.
+const OPEN_PUSHES_OF_PEER: usize = 4;
 /// Uploads of all peers that are remembered between their pieces; the oldest goes first.
 const OPEN_PUSHES: usize = 64;
-/// Refused entries that an answer to a piece names.
-const NAMED_REFUSALS: usize = 64;
 
 /// Answers the requests of proven peers.
 pub(crate) struct Responder(Arc<Inner>);
@@ -156,7 +161,7 @@ impl Inner {
     async fn list(&self, peer: PublicKey, frames: &Frames) -> Result<(), Stop> {
         let mut readable = Vec::new();
         for id in self.storage.databases().await? {
-            if self.storage.database(id).await?.frontier().level(&peer) >= Level::Read {
+            if self.storage.database(id).await?.level(&peer) >= Level::Read {
                 readable.push(id);
             }
         }
@@ -174,10 +179,13 @@ impl Inner {
         match self.storage.database(id).await {
             Ok(database) if may_carry(&database, peer) => Ok(database),
             Ok(_) => Err(Stop::Refuse(Refusal::NoDatabase)),
-            Err(error) if *error.kind() == StoreErrorKind::NotFound => {
+            Err(error) => {
+                // What is wrong here is nobody else's business.
+                if *error.kind() != StoreErrorKind::NotFound {
+                    tracing::error!(%error, database = %id, "database cannot be opened");
+                }
                 Err(Stop::Refuse(Refusal::NoDatabase))
             }
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -240,7 +248,7 @@ impl Inner {
         open.intake.flush().await?;
         open.intake.brought.give_up(peer);
         let refused = std::mem::take(&mut open.intake.brought.refused);
-        for entry in refused.into_iter().take(NAMED_REFUSALS) {
+        for entry in refused.into_iter().take(MAX_NAMED_REFUSALS) {
             let mut rule = entry.rule;
             while rule.len() > MAX_REASON_BYTES {
                 rule.pop();
@@ -295,6 +303,12 @@ impl Inner {
 
     fn keep_push(&self, open: OpenPush) {
         let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = |kept: &OpenPush| kept.peer == open.peer;
+        if pushes.iter().filter(|kept| own(kept)).count() >= OPEN_PUSHES_OF_PEER
+            && let Some(oldest) = pushes.iter().position(own)
+        {
+            pushes.remove(oldest);
+        }
         if pushes.len() >= OPEN_PUSHES {
             pushes.pop_front();
         }
@@ -304,7 +318,7 @@ impl Inner {
 
 /// Whether a peer may be sent anything of a database, and be listened to, now.
 pub(crate) fn may_carry(database: &Database, peer: &PublicKey) -> bool {
-    database.frontier().level(peer) >= Level::Relay
+    database.level(peer) >= Level::Relay
 }
 
 /// The rule that applies and what it says to send; `None`: hints are needed.

@@ -11,7 +11,8 @@ use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    ChannelIdentity, DatabaseTicket, PushId, Request, SecureClient, SecureServer,
+    Answer, ChannelIdentity, DatabaseTicket, Hello, PushId, Refusal, Request, SUPPORTED_VERSIONS,
+    SecureClient, SecureServer, TipsDigest,
     engine::{
         SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
@@ -26,6 +27,8 @@ use crate::{
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The transport that proves both sides itself: its device keys are its TLS keys.
 const QUIC: &str = "quic";
+/// Databases that a peer's list is read up to.
+const MAX_LISTED: usize = 1 << 20;
 /// The longest wait between two attempts.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
@@ -128,7 +131,7 @@ impl Sync {
         Ok(self.0.peers.of(database).await?)
     }
 
-    /// Checks that a peer answers, and who it is.
+    /// Checks that a peer answers and speaks a version that this device speaks, and who it is.
     ///
     /// # Errors
     /// By [`SyncErrorKind`].
@@ -136,13 +139,7 @@ impl Sync {
     /// # Cancel safety
     /// Nothing happens.
     pub async fn connect_to_peer(&self, to: &PeerAddress) -> Result<PublicKey, SyncError> {
-        let mut answer = self.connection(to)?.request(&Request::Ping).await?;
-        match answer.expect().await? {
-            crate::Answer::Pong => Ok(answer.peer),
-            _ => Err(SyncError::protocol(
-                "the peer answers a ping with something else",
-            )),
-        }
+        greet(&self.connection(to)?).await
     }
 
     /// The databases of a peer that this device may read.
@@ -163,7 +160,7 @@ impl Sync {
         let mut databases = Vec::new();
         while let Some(frame) = answer.next().await? {
             match frame {
-                crate::Answer::Databases(more) => databases.extend(more),
+                Answer::Databases(more) if databases.len() < MAX_LISTED => databases.extend(more),
                 _ => return Err(SyncError::protocol("the peer lists something else")),
             }
         }
@@ -205,13 +202,17 @@ impl Sync {
         let mut pause = FIRST_WAIT;
         loop {
             let mut last = SyncError::new(SyncErrorKind::Invalid, "there is no address to try");
+            let mut may_succeed = false;
             for peer in peers {
                 match self.sync_with_peer(database, peer).await {
                     Ok(report) => return Ok(report),
-                    Err(error) => last = error,
+                    Err(error) => {
+                        may_succeed |= error.is_transient();
+                        last = error;
+                    }
                 }
             }
-            if !last.is_transient() || Instant::now() + pause > deadline {
+            if !may_succeed || Instant::now() + pause > deadline {
                 return Err(last);
             }
             sleep(pause).await;
@@ -242,13 +243,17 @@ impl Sync {
             Some(key) => key,
             None => self.recognise(&connection, &replica).await?,
         };
-        if replica.frontier().count > 0 {
+        // From here on nobody else may answer, also after a new handshake.
+        let connection = connection.pinned(expected);
+        // Whoever joins may not hold yet what gives the ticket's key its level.
+        let is_joining = to.key.is_some() && self.0.peers.of(database).await?.is_empty();
+        if replica.frontier().count > 0 && !is_joining {
             check_level(&replica, &expected)?;
         }
         let pulled = pull(&connection, &self.0.peers, &replica, expected).await?;
         check_level(&replica, &pulled.peer)?;
         let pushed = self.push_rest(&connection, &replica, &pulled).await?;
-        let end = crate::TipsDigest::of(replica.frontier().tips);
+        let end = TipsDigest::of(replica.frontier().tips);
         let is_equal = pulled.answer.tips_digest == end || pushed.sent > 0;
         self.0
             .peers
@@ -281,11 +286,17 @@ impl Sync {
     ) -> Result<PushOutcome, SyncError> {
         let held = replica.frontier();
         let theirs = pulled.answer.tips_digest;
-        if crate::TipsDigest::of(held.tips.iter().copied()) == theirs {
+        if TipsDigest::of(held.tips.iter().copied()) == theirs {
             return Ok(PushOutcome::default());
         }
-        let name = PushId(self.0.storage.random());
-        push(connection, replica, &pulled.answer, name).await
+        let (peer, answer) = (&pulled.peer, &pulled.answer);
+        let name = || PushId(self.0.storage.random());
+        let outcome = push(connection, replica, peer, answer, answer.cursor, name()).await?;
+        if outcome.refused.is_empty() || answer.cursor.is_none() {
+            return Ok(outcome);
+        }
+        // The cursor may have led beyond what the peer holds.
+        push(connection, replica, peer, answer, None, name()).await
     }
 
     /// Who answers at an address without a key, if that is somebody this device knows.
@@ -294,7 +305,7 @@ impl Sync {
         connection: &Connection,
         replica: &Database,
     ) -> Result<PublicKey, SyncError> {
-        let key = connection.request(&Request::Ping).await?.peer;
+        let key = greet(connection).await?;
         let is_known = self.0.peers.get(&key).await?.is_some() || may_carry(replica, &key);
         match is_known {
             true => Ok(key),
@@ -327,18 +338,27 @@ impl Sync {
     }
 }
 
-/// A peer must have a level in the database to be listened to or sent anything.
+/// Asks who answers, and in which version.
+async fn greet(connection: &Connection) -> Result<PublicKey, SyncError> {
+    let hello = Hello {
+        versions: SUPPORTED_VERSIONS,
+        capabilities: Vec::new(),
+        listen: Vec::new(),
+    };
+    let mut answer = connection.request(&Request::Hello(hello)).await?;
+    match answer.expect().await? {
+        Answer::Hello(theirs) if theirs.version == SUPPORTED_VERSIONS.max => Ok(answer.peer),
+        Answer::Refused(Refusal::Versions(range)) => Err(SyncError::versions(range)),
+        _ => Err(SyncError::protocol(
+            "the peer answers a greeting with something else",
+        )),
+    }
+}
+
 fn check_level(replica: &Database, peer: &PublicKey) -> Result<(), SyncError> {
     match may_carry(replica, peer) {
         true => Ok(()),
-        false => Err(SyncError::new(
-            SyncErrorKind::Refused,
-            format!(
-                "the peer has no level in this database; an admin gives it one with `eidetica \
-                 grant {} {peer} read`",
-                replica.id()
-            ),
-        )),
+        false => Err(SyncError::no_level(replica.id(), peer)),
     }
 }
 

@@ -19,7 +19,8 @@ const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 /// Chunks that are verified while another is committed.
 const CHUNKS_AHEAD: usize = 2;
 
-/// Entries that could not be judged which are remembered by name.
+/// Entries of a stream that could not be judged, or were refused, which are remembered by name.
+/// Of honest streams hardly one is; a stream with more refused ones is ended.
 const MAX_NAMED: usize = 1024;
 
 /// What a stream brought so far.
@@ -30,7 +31,7 @@ pub(crate) struct Brought {
     pub(crate) refused: Vec<RefusedEntry>,
     /// Entries that cannot be judged yet.
     pub(crate) incomplete: Vec<Incomplete>,
-    /// Whether there was such an entry: then no mark after it counts.
+    /// Whether there was such an entry, or one that failed verification: no mark after it counts.
     pub(crate) is_stuck: bool,
     /// The last mark that is committed.
     pub(crate) mark: Option<Mark>,
@@ -157,6 +158,8 @@ impl Intake {
             match entry {
                 Ok(entry) => offer.entries.push(entry),
                 Err(error) => {
+                    // What failed is what the peer sent, not the entry that it should have sent.
+                    self.brought.is_stuck = true;
                     let (VerifyError::Signature(id) | VerifyError::Payload(id, _)) = &error else {
                         continue;
                     };
@@ -188,6 +191,11 @@ impl Intake {
                 rule: refusal.rule.to_string(),
                 peer: self.peer,
             });
+        }
+        if report.refused.len() > MAX_NAMED {
+            return Err(SyncError::protocol(
+                "too many entries of the peer were refused",
+            ));
         }
         self.failed = report.refused;
         Ok(())

@@ -10,7 +10,7 @@ use crate::{
     measure::Measure,
 };
 
-const ENTRIES: u64 = 20_000;
+const ENTRIES: u64 = 100_000;
 /// Bytes on the wire to canonical bytes.
 const WIRE_RATIO: f64 = 0.45;
 /// Bytes on disk to canonical bytes.

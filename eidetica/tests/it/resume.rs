@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica::{
-    Address, DatabaseTicket, Instance, PeerAddress,
+    Address, DatabaseTicket, Instance, Level, PeerAddress,
     transport::{
         FrameStream, MemoryNetwork, MemoryTransport, ServerHandle, SyncHandler, SyncTransport,
         TransportError, TransportErrorKind,
@@ -21,7 +21,7 @@ use eidetica::{
 };
 use futures_core::Stream;
 
-use crate::devices::{shared, write};
+use crate::devices::{grant, join, listen, shared, write};
 
 /// Breaks every answer off after some frames.
 #[derive(Debug)]
@@ -78,11 +78,20 @@ impl SyncTransport for Cutting {
     }
 }
 
+async fn listening(network: &MemoryNetwork, name: &str) -> Instance {
+    let transport = Arc::new(MemoryTransport::new(network).with_name(name));
+    Instance::builder()
+        .transport(transport)
+        .open()
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn a_transfer_cut_again_and_again_completes_without_sending_much_twice() {
     let network = MemoryNetwork::new();
-    let server = Arc::new(MemoryTransport::new(&network).with_name("a"));
-    let a = Instance::builder().transport(server).open().await.unwrap();
+    let a = listening(&network, "a").await;
+    let c = listening(&network, "c").await;
     let cutting = Arc::new(Cutting {
         inner: MemoryTransport::new(&network),
         frames: AtomicUsize::new(usize::MAX),
@@ -103,7 +112,10 @@ async fn a_transfer_cut_again_and_again_completes_without_sending_much_twice() {
             .collect();
         write(&ours, &format!("t{i}"), text).await;
     }
-    let addresses = a.sync().accept_connections("memory").await.unwrap();
+    // What lets C serve comes last, when B has been cut off many times.
+    grant(&ours, &c, Level::Read).await;
+    join(&c, &ours, &listen(&a, "memory").await).await;
+    let addresses = listen(&c, "memory").await;
     let ticket = DatabaseTicket::new(ours.id(), addresses).unwrap();
     let replica = b.storage().attach(ours.id()).await.unwrap();
     let mut cuts = 0;

@@ -8,9 +8,7 @@ use eidetica_core::{
     authority::{AuthOperation, AuthorityError, Level},
     verify_batch,
 };
-use eidetica_store::{
-    Backend, IngestReport, MemoryBackend, Offer, Refusal, Rule, Space,
-};
+use eidetica_store::{Backend, IngestReport, MemoryBackend, Offer, Refusal, Rule, Space};
 use eidetica_testkit::{
     arb::history::doc_change,
     entries::{auth_change, child, database_of, device_key, root},
@@ -78,7 +76,12 @@ fn one_flipped_bit_in_a_thousand_entries_costs_the_entry_and_its_descendants_onl
 
         let refused = a[400..].iter();
         let traces: HashSet<[u8; 8]> = refused
-            .flat_map(|e| [e.id().as_bytes()[..8].to_vec(), e.signature().as_bytes()[..8].to_vec()])
+            .flat_map(|e| {
+                [
+                    e.id().as_bytes()[..8].to_vec(),
+                    e.signature().as_bytes()[..8].to_vec(),
+                ]
+            })
             .map(|bytes| bytes.try_into().unwrap())
             .collect();
         let snapshot = backend.snapshot().await.unwrap();
@@ -140,7 +143,13 @@ fn a_height_that_does_not_follow_from_the_parents_is_refused() {
         entry.sign(&device_key(0)).unwrap().verify().unwrap()
     });
     let (claimed, parents_say) = (Height(5), Height(1));
-    assert_eq!(rule, Rule::Height { claimed, parents_say });
+    assert_eq!(
+        rule,
+        Rule::Height {
+            claimed,
+            parents_say
+        }
+    );
 }
 
 #[test]
@@ -199,7 +208,10 @@ fn an_absent_auth_payload_makes_an_entry_incomplete() {
     let (entry, report) = verdict(|root| {
         let entry = child(&device_key(0), &[root], at(1), vec![auth_change(&[grant])]);
         let core = Arc::clone(entry.core_bytes());
-        SignedEntry::decode(core, vec![None]).unwrap().verify().unwrap()
+        SignedEntry::decode(core, vec![None])
+            .unwrap()
+            .verify()
+            .unwrap()
     });
     let [incomplete] = report.incomplete.as_slice() else {
         panic!("incomplete once: {report:?}");
@@ -212,7 +224,10 @@ fn an_absent_auth_payload_makes_an_entry_incomplete() {
 #[test]
 fn an_entry_whose_parents_are_missing_names_them_and_is_taken_later() {
     let (root, admin, writer) = two_writers();
-    let (a, b) = (write(&admin, &[&root], "a", 1), write(&writer, &[&root], "b", 2));
+    let (a, b) = (
+        write(&admin, &[&root], "a", 1),
+        write(&writer, &[&root], "b", 2),
+    );
     let merge = write(&admin, &[&a, &b], "c", 3);
     let mut missing = vec![a.id(), b.id()];
     missing.sort();

@@ -33,7 +33,12 @@ fn removal() -> Removal {
         name: String::new(),
         reinstate: true,
     };
-    let pardon = child(&admin, &[&removal, &after], at(4), vec![auth_change(&[pardon])]);
+    let pardon = child(
+        &admin,
+        &[&removal, &after],
+        at(4),
+        vec![auth_change(&[pardon])],
+    );
     Removal {
         root,
         before,
@@ -111,7 +116,12 @@ fn a_store_that_only_void_entries_change_appears_when_they_are_pardoned() {
         name: String::new(),
         reinstate: true,
     };
-    let pardon = child(&admin, &[&removal, &after], at(4), vec![auth_change(&[pardon])]);
+    let pardon = child(
+        &admin,
+        &[&removal, &after],
+        at(4),
+        vec![auth_change(&[pardon])],
+    );
     block_on(async {
         let database = empty(database_of(&root)).await;
         let stores = async |database: &Database| database.stores().await.unwrap().len();

@@ -48,7 +48,12 @@ fn both_values_stay_live_where_a_transaction_was_overtaken() {
         let tx = database.transaction().await.unwrap();
         tx.doc("notes").unwrap().set("theme", "dark").await.unwrap();
         let other = database.transaction().await.unwrap();
-        other.doc("notes").unwrap().set("theme", "light").await.unwrap();
+        other
+            .doc("notes")
+            .unwrap()
+            .set("theme", "light")
+            .await
+            .unwrap();
         other.commit().await.unwrap();
         let id = tx.commit().await.unwrap();
         assert_eq!(parents(&database, &id).await, began);
@@ -56,11 +61,18 @@ fn both_values_stay_live_where_a_transaction_was_overtaken() {
         let notes = database.doc("notes").unwrap();
         let reading = notes.read("theme").await.unwrap();
         let values = reading.conflicts.into_iter().chain(reading.winner);
-        let values: BTreeSet<_> = values.map(|(_, v)| v.as_text().unwrap().to_owned()).collect();
+        let values: BTreeSet<_> = values
+            .map(|(_, v)| v.as_text().unwrap().to_owned())
+            .collect();
         assert_eq!(values, BTreeSet::from(["dark".into(), "light".into()]));
 
         let merge = database.transaction().await.unwrap();
-        merge.doc("notes").unwrap().set("theme", "grey").await.unwrap();
+        merge
+            .doc("notes")
+            .unwrap()
+            .set("theme", "grey")
+            .await
+            .unwrap();
         merge.commit().await.unwrap();
         let reading = notes.read("theme").await.unwrap();
         assert_eq!(reading.winner.map(|(_, v)| v), Some(Value::from("grey")));
@@ -163,7 +175,10 @@ fn more_tips_than_an_entry_has_parents_are_merged_first() {
         set(&database, "n0", 500).await;
         assert_eq!(database.frontier().tips.len(), 1);
         let made = database.log(usize::MAX).await.unwrap();
-        let made: Vec<_> = made.iter().take_while(|(_, e)| !tips.contains(&e.id())).collect();
+        let made: Vec<_> = made
+            .iter()
+            .take_while(|(_, e)| !tips.contains(&e.id()))
+            .collect();
         assert_eq!(made.len(), 4);
         for (_, entry) in &made {
             assert!(entry.header().parents.len() <= MAX_PARENTS);

@@ -1,0 +1,13 @@
+//! Owns the tests of the program as its users have it: the real binary, a process a device. What
+//! the library does within one process is tested there.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod commands;
+mod demo;
+mod device;
+mod kills;
+mod serving;
+mod situations;
+mod strangers;

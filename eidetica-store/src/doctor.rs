@@ -1,0 +1,226 @@
+//! Owns the check of everything that is stored: the log is replayed from its entries alone, and
+//! every other row must be what that gives. Repairing is not done here.
+
+mod expected;
+mod replay;
+
+use std::{collections::BTreeSet, fmt};
+
+use eidetica_core::{DatabaseId, EntryId};
+
+use crate::{
+    KeyRange, Order, Snapshot, Space, Storage, StoreError,
+    kind::Kinds,
+    rows::{self, DatabaseNo, DatabaseRow},
+    state::{SCAN_BYTES, SCAN_ROWS, auth_index, rejudge_key, scan_all},
+};
+
+/// Problems that are told of one database; whoever has more knows enough.
+const MAX_PROBLEMS: usize = 1000;
+
+/// Something in the stored data that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The database, where the row belongs to one that is here.
+    pub database: Option<DatabaseId>,
+    /// The space of the row.
+    pub space: Space,
+    /// The key of the row.
+    pub key: Vec<u8>,
+    /// What is wrong.
+    pub rule: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}. row=`{}/", self.rule, self.space.as_str())?;
+        for byte in &self.key {
+            write!(f, "{byte:02x}")?;
+        }
+        f.write_str("`")?;
+        match &self.database {
+            Some(database) => write!(f, " database=`{database}`"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Storage {
+    /// Checks everything stored, as of one moment: that every entry is what its author signed
+    /// and breaks no rule, and that every row derived from the log is what it should be. At most
+    /// 1,000 problems of a database are told; where entries cannot be read, what is derived from
+    /// them is not checked. Takes memory for every index and view of one database at a time.
+    ///
+    /// # Errors
+    /// The backend failed; damage is a problem, not an error.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn doctor(&self) -> Result<Vec<Problem>, StoreError> {
+        let snapshot = self.backend().snapshot().await?;
+        let mut problems = Vec::new();
+        let mut numbers = BTreeSet::new();
+        for (key, value) in scan_all(&*snapshot, rows::database_keys()).await? {
+            let id = key.last_chunk().map(|id| EntryId::from_bytes(*id));
+            let row = rows::decode::<DatabaseRow>(&value, "db");
+            let (Some(id), Ok(row)) = (id.map(DatabaseId::from), row) else {
+                problems.push(stray(Space::Sys, key, "row cannot be read"));
+                continue;
+            };
+            if !numbers.insert(row.number) {
+                problems.push(stray(Space::Sys, key, "two databases have one number"));
+                continue;
+            }
+            let mut checkup = Checkup::new(&*snapshot, self.kinds(), id, row.number);
+            checkup.run().await?;
+            problems.append(&mut checkup.problems);
+        }
+        find_strays(&*snapshot, &numbers, &mut problems).await?;
+        Ok(problems)
+    }
+}
+
+fn stray(space: Space, key: Vec<u8>, rule: &str) -> Problem {
+    Problem {
+        database: None,
+        space,
+        key,
+        rule: rule.to_owned(),
+    }
+}
+
+/// The check of one database.
+struct Checkup<'a> {
+    snapshot: &'a dyn Snapshot,
+    kinds: &'a Kinds,
+    id: DatabaseId,
+    number: DatabaseNo,
+    problems: Vec<Problem>,
+    /// Whether every entry could be read and has its place, so that the rest can be checked.
+    is_whole: bool,
+}
+
+impl<'a> Checkup<'a> {
+    fn new(
+        snapshot: &'a dyn Snapshot,
+        kinds: &'a Kinds,
+        id: DatabaseId,
+        number: DatabaseNo,
+    ) -> Self {
+        Self {
+            snapshot,
+            kinds,
+            id,
+            number,
+            problems: Vec::new(),
+            is_whole: true,
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), StoreError> {
+        let replay = self.replay().await?;
+        if self.is_whole {
+            self.check_derived(replay).await?;
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, space: Space, key: &[u8], rule: impl fmt::Display) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem {
+                database: Some(self.id),
+                space,
+                key: key.to_vec(),
+                rule: rule.to_string(),
+            });
+        }
+    }
+}
+
+/// Finds rows that belong to no database that is here, one for each number.
+async fn find_strays(
+    snapshot: &dyn Snapshot,
+    numbers: &BTreeSet<DatabaseNo>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), StoreError> {
+    let spaces = Space::ALL.iter().filter(|space| **space != Space::Sys);
+    let whole = spaces.map(|space| rows::prefix(*space, Vec::new()));
+    let first = DatabaseNo(0);
+    let named = [
+        rows::void_keys(first),
+        auth_index(first),
+        rows::prefix(Space::Sys, rejudge_key(first).bytes),
+    ];
+    let named = named.map(|of_first| {
+        let name = of_first.start.len() - size_of::<u32>();
+        rows::prefix(Space::Sys, of_first.start[..name].to_vec())
+    });
+    for range in whole.chain(named) {
+        find_strays_in(snapshot, range, numbers, problems).await?;
+    }
+    Ok(())
+}
+
+/// Looks at one row for each number that follows the beginning of a range.
+async fn find_strays_in(
+    snapshot: &dyn Snapshot,
+    mut range: KeyRange,
+    numbers: &BTreeSet<DatabaseNo>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), StoreError> {
+    let name = range.start.clone();
+    loop {
+        let scan = snapshot.scan(&range, Order::Ascending, 1, SCAN_BYTES);
+        let Some((key, _)) = scan.await?.rows.pop() else {
+            return Ok(());
+        };
+        let number = key[name.len()..].first_chunk();
+        let Some(number) = number.map(|bytes| u32::from_be_bytes(*bytes)) else {
+            range.start = [key.as_slice(), &[0]].concat();
+            problems.push(stray(range.space, key, "row has no database's number"));
+            continue;
+        };
+        if !numbers.contains(&DatabaseNo(number)) {
+            problems.push(stray(
+                range.space,
+                key,
+                "row of a database that is not here",
+            ));
+        }
+        let Some(next) = number.checked_add(1) else {
+            return Ok(());
+        };
+        range.start = [name.as_slice(), &next.to_be_bytes()].concat();
+    }
+}
+
+/// Rows of a range, some at a time.
+struct Rows<'a> {
+    snapshot: &'a dyn Snapshot,
+    range: Option<KeyRange>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(snapshot: &'a dyn Snapshot, range: KeyRange) -> Self {
+        Self {
+            snapshot,
+            range: Some(range),
+        }
+    }
+
+    /// The rows that follow, at most `max`; none at the end.
+    async fn next(&mut self, max: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let Some(range) = &mut self.range else {
+            return Ok(Vec::new());
+        };
+        let scan = self
+            .snapshot
+            .scan(range, Order::Ascending, max.min(SCAN_ROWS), SCAN_BYTES)
+            .await?;
+        match scan.rows.last() {
+            Some((key, _)) if scan.more => range.start = [key.as_slice(), &[0]].concat(),
+            _ => self.range = None,
+        }
+        Ok(scan.rows)
+    }
+}
