@@ -1,10 +1,13 @@
 //! Owns lane clocks: which entries are in an entry's past, answered without walking. Lanes are
 //! assigned where entries are stored.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Lanes a chunk covers; chunks are what clocks share in memory.
 const CHUNK: usize = 32;
+
+/// What every clock shares for lanes of which nothing was seen.
+static NOTHING: LazyLock<Arc<[u32; CHUNK]>> = LazyLock::new(|| Arc::new([0; CHUNK]));
 
 /// How many entries of each lane are in an entry's past, itself included. A lane is a chain, so
 /// a number is enough; clocks of neighbours share most of their memory.
@@ -38,7 +41,7 @@ impl Clock {
     pub(crate) fn raise(&mut self, lane: u32, to: u32) {
         let (chunk, at) = (lane as usize / CHUNK, lane as usize % CHUNK);
         if self.chunks.len() <= chunk {
-            self.chunks.resize_with(chunk + 1, || Arc::new([0; CHUNK]));
+            self.chunks.resize(chunk + 1, Arc::clone(&NOTHING));
         }
         let now = self.chunks[chunk][at];
         if to > now {

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use crate::{
     IngestReport, Offer, Order, Snapshot, Source, StoreError, StoreErrorKind, Transaction,
     clock::Clock,
-    ingest::Chunk,
+    ingest::{Chunk, Progress},
     node::NodeFields,
     nodes::Nodes,
     rebuild::{self, Frontier},
@@ -100,6 +100,7 @@ impl Database {
         let database = Self(Arc::new(inner));
         let mut guard = database.0.state.lock().await;
         let mut state = database.take(&mut guard).await?;
+        rebuild::read_again(&database, &mut state).await?;
         database.settle(&mut state).await?;
         *guard = Some(state);
         drop(guard);
@@ -142,31 +143,44 @@ impl Database {
         self.0.number
     }
 
-    /// Offers entries. Members are committed durably with their effect on every view, in one
-    /// commit with the offer's extra rows; refused and incomplete ones leave nothing.
+    /// Offers entries. Members are committed durably with their effect on every view; refused
+    /// and incomplete ones leave nothing. An offer that is too large for one commit takes
+    /// several, the last with the offer's extra rows.
     ///
     /// # Errors
-    /// The backend failed; then nothing was stored.
+    /// The backend failed; then nothing that follows the last commit was stored.
     ///
     /// # Cancel safety
-    /// The offer is committed whole or not at all.
+    /// A prefix of the offer's commits happens, each whole or not at all.
     pub async fn ingest(&self, offer: Offer) -> Result<IngestReport, StoreError> {
         let mut guard = self.0.state.lock().await;
         let mut state = self.take(&mut guard).await?;
-        let snapshot = self.0.engine.backend.snapshot().await?;
-        let mut chunk = Chunk::new(self, &*snapshot);
-        chunk.refuse(offer.failed);
-        chunk.extra(offer.extra);
         let source = offer.source.unwrap_or(Source::LOCAL);
-        for entry in &offer.entries {
-            chunk.add(&mut state, entry, source).await?;
+        let mut entries = offer.entries.iter().peekable();
+        let mut progress = Progress::new(offer.failed);
+        let mut extra = Some(offer.extra);
+        while let Some(rows) = extra.take() {
+            let snapshot = self.0.engine.backend.snapshot().await?;
+            let mut chunk = Chunk::new(self, &*snapshot, progress);
+            while let Some(entry) = entries.next_if(|_| !chunk.is_full()) {
+                chunk.add(&mut state, entry, source).await?;
+            }
+            match entries.peek() {
+                None => chunk.extra(rows),
+                Some(_) => extra = Some(rows),
+            }
+            progress = chunk.commit(&mut state).await?;
         }
-        let report = chunk.commit(&mut state).await?;
-        drop(snapshot);
-        self.settle(&mut state).await?;
+        self.finish(guard, state).await;
+        Ok(progress.report)
+    }
+
+    /// Puts the state back after a commit. What the commit left to do is done now or, if that
+    /// fails, by whoever takes the state next: the commit itself stands.
+    pub(crate) async fn finish(&self, mut guard: MutexGuard<'_, Option<State>>, mut state: State) {
+        let settled = self.settle(&mut state).await;
         self.publish(&state);
-        *guard = Some(state);
-        Ok(report)
+        *guard = settled.is_ok().then_some(state);
     }
 
     /// The writer's state, to be put back after a commit that succeeded.
@@ -179,8 +193,12 @@ impl Database {
         }
         self.0.nodes.clear();
         self.0.recent.clear();
+        // A commit whose caller went away may still be under way; this waits for it.
+        self.0.engine.backend.flush().await?;
         let snapshot = self.0.engine.backend.snapshot().await?;
-        let state = State::load(&*snapshot, &self.0.nodes, self.0.id, self.0.number).await?;
+        let mut state = State::load(&*snapshot, &self.0.nodes, self.0.id, self.0.number).await?;
+        drop(snapshot);
+        self.settle(&mut state).await?;
         // What failed may have been committed before it did.
         self.publish(&state);
         Ok(state)

@@ -42,6 +42,11 @@ pub struct IngestReport {
     pub incomplete: Vec<Incomplete>,
 }
 
+/// Bytes at which a chunk is full; far below what a backend takes at once.
+const FULL_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of rows around what an operation or entry itself holds: keys, stamp, lane, author.
+const ROW_BYTES: usize = 512;
+
 /// A commit in the making.
 pub(crate) struct Chunk<'a> {
     database: &'a Database,
@@ -52,12 +57,54 @@ pub(crate) struct Chunk<'a> {
     extra: WriteBatch,
     lanes: BTreeSet<u32>,
     authors: BTreeSet<u32>,
+    progress: Progress,
+    /// Bytes that the commit will about have.
+    weight: usize,
+}
+
+/// What became of an entry in a chunk.
+pub(crate) enum Added {
+    /// It is a new member.
+    Applied,
+    /// It is a new member without effect.
+    Void,
+    /// It was a member before, or cannot be judged yet.
+    Not,
+    /// It breaks a rule.
+    Refused(Rule),
+}
+
+/// What the commits of one offer hand on to each other.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
     refused: HashSet<EntryId>,
-    report: IngestReport,
+    pub(crate) report: IngestReport,
+    /// Entries stored by the commits before.
+    committed: u64,
+}
+
+impl Progress {
+    /// Counts entries as refused before any is offered.
+    pub(crate) fn new(failed: Vec<Refusal>) -> Self {
+        let refused = failed.iter().map(|refusal| refusal.id).collect();
+        let report = IngestReport {
+            refused: failed,
+            ..IngestReport::default()
+        };
+        Self {
+            refused,
+            report,
+            committed: 0,
+        }
+    }
 }
 
 impl<'a> Chunk<'a> {
-    pub(crate) fn new(database: &'a Database, snapshot: &'a dyn Snapshot) -> Self {
+    pub(crate) fn new(
+        database: &'a Database,
+        snapshot: &'a dyn Snapshot,
+        progress: Progress,
+    ) -> Self {
         Self {
             database,
             snapshot,
@@ -67,17 +114,14 @@ impl<'a> Chunk<'a> {
             extra: WriteBatch::new(),
             lanes: BTreeSet::new(),
             authors: BTreeSet::new(),
-            refused: HashSet::new(),
-            report: IngestReport::default(),
+            progress,
+            weight: 0,
         }
     }
 
-    /// Counts entries as refused before any is offered.
-    pub(crate) fn refuse(&mut self, failed: Vec<Refusal>) {
-        for refusal in failed {
-            self.refused.insert(refusal.id);
-            self.report.refused.push(refusal);
-        }
+    /// Whether the chunk should be committed before more is added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.weight >= FULL_BYTES
     }
 
     /// Adds rows of the caller, to be left out if an entry is incomplete.
@@ -85,38 +129,65 @@ impl<'a> Chunk<'a> {
         self.extra = extra;
     }
 
-    /// Judges an entry and, if it is a new member, stores and applies it; else the rule it
-    /// broke, if it broke one.
+    /// Judges an entry and, if it is a new member, stores and applies it.
     pub(crate) async fn add(
         &mut self,
         state: &mut State,
         entry: &VerifiedEntry,
         source: Source,
-    ) -> Result<Option<Rule>, StoreError> {
+    ) -> Result<Added, StoreError> {
         let nodes = self.database.nodes();
-        match place(state, nodes, self.snapshot, &self.refused, entry, source).await? {
-            Verdict::Known => self.report.known += 1,
-            Verdict::Incomplete(incomplete) => self.report.incomplete.push(incomplete),
+        let progress = &mut self.progress;
+        match place(
+            state,
+            nodes,
+            self.snapshot,
+            &progress.refused,
+            entry,
+            source,
+        )
+        .await?
+        {
+            Verdict::Known => {
+                progress.report.known += 1;
+                Ok(Added::Not)
+            }
+            Verdict::Incomplete(incomplete) => {
+                progress.report.incomplete.push(incomplete);
+                Ok(Added::Not)
+            }
             Verdict::Refused(rule) => {
-                self.refused.insert(entry.id());
-                self.report.refused.push(Refusal {
+                progress.refused.insert(entry.id());
+                let refusal = Refusal {
                     id: entry.id(),
                     rule: rule.clone(),
-                });
-                return Ok(Some(rule));
+                };
+                progress.report.refused.push(refusal);
+                Ok(Added::Refused(rule))
             }
             Verdict::Placed(node, is_void) => {
-                self.report.stored += 1;
+                progress.report.stored += 1;
                 self.write_entry(state, entry, &node, is_void);
                 if !is_void {
-                    let number = state.number;
-                    self.views
-                        .apply_entry(&mut self.applier, number, &mut state.views, entry, &node)
-                        .await?;
+                    self.apply(state, entry, &node).await?;
                 }
+                Ok(if is_void { Added::Void } else { Added::Applied })
             }
         }
-        Ok(None)
+    }
+
+    async fn apply(
+        &mut self,
+        state: &mut State,
+        entry: &SignedEntry,
+        node: &Node,
+    ) -> Result<(), StoreError> {
+        let (number, views) = (state.number, &mut state.views);
+        let applied = self
+            .views
+            .apply_entry(&mut self.applier, number, views, entry, node);
+        self.weight += applied.await? * ROW_BYTES;
+        Ok(())
     }
 
     fn write_entry(&mut self, state: &State, entry: &SignedEntry, node: &Node, is_void: bool) {
@@ -135,16 +206,18 @@ impl<'a> Chunk<'a> {
         if is_void {
             self.batch.put(rows::void_key(number, arrival), Vec::new());
         }
+        let payloads = entry.payloads().iter().flatten().map(|p| p.len());
+        self.weight += ROW_BYTES + 2 * payloads.sum::<usize>();
         self.lanes.insert(node.fields.lane);
         self.authors.insert(node.fields.author);
     }
 
     /// Commits the chunk and brings the state's head up to date.
-    pub(crate) async fn commit(mut self, state: &mut State) -> Result<IngestReport, StoreError> {
-        if self.report.stored > 0 {
+    pub(crate) async fn commit(mut self, state: &mut State) -> Result<Progress, StoreError> {
+        if self.progress.report.stored > self.progress.committed {
             self.write_state(state);
         }
-        if self.report.incomplete.is_empty() {
+        if self.progress.report.incomplete.is_empty() {
             self.batch.append(std::mem::take(&mut self.extra));
         }
         if !self.batch.writes().is_empty() {
@@ -156,7 +229,8 @@ impl<'a> Chunk<'a> {
                 .await?;
             self.database.nodes().commit_pending();
         }
-        Ok(self.report)
+        self.progress.committed = self.progress.report.stored;
+        Ok(self.progress)
     }
 
     fn write_state(&mut self, state: &mut State) {

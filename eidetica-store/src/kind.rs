@@ -34,6 +34,7 @@ pub(crate) trait Operations: fmt::Debug + Send + Sync {
 }
 
 trait AnyKind: fmt::Debug + Send + Sync {
+    fn version(&self) -> u8;
     fn read(&self, payload: &Payload<'_>) -> Reading;
 }
 
@@ -46,6 +47,10 @@ impl<C> fmt::Debug for KindOf<C> {
 }
 
 impl<C: Crdt> AnyKind for KindOf<C> {
+    fn version(&self) -> u8 {
+        C::VERSION
+    }
+
     fn read(&self, payload: &Payload<'_>) -> Reading {
         if payload.kind_version > C::VERSION {
             return Reading::Unknown;
@@ -107,6 +112,11 @@ impl Kinds {
         self.0
             .insert(C::KIND.to_owned(), Arc::new(KindOf::<C>(PhantomData)));
         self
+    }
+
+    /// The greatest version of a kind that can be read; 0 if the kind is not known.
+    pub(crate) fn version(&self, kind: &Kind) -> u8 {
+        self.0.get(kind.as_str()).map_or(0, |kind| kind.version())
     }
 
     /// Decodes and checks a payload whole.

@@ -211,8 +211,20 @@ pub(crate) fn enlist(
 ) -> bool {
     let header = entry.header();
     if let Some(operations) = operations.or_else(|| header.is_root().then(Vec::new)) {
+        // An entry on top of everything voids nothing, and only `reinstate` brings something back.
+        let is_beside = node.clock.seen() <= node.arrival.0;
+        let reinstates = |op: &AuthOperation| {
+            matches!(
+                op,
+                AuthOperation::SetPermission {
+                    reinstate: true,
+                    ..
+                }
+            )
+        };
+        let may_change = is_beside || operations.iter().any(reinstates);
         state.push_auth(node, header.author, operations);
-        state.rejudge |= state.graph.void(&state.auth_all()).has_reductions();
+        state.rejudge |= may_change && state.graph.void(&state.auth_all()).has_reductions();
         return false;
     }
     let is_void = state.graph.plain_is_void(

@@ -76,9 +76,33 @@ pub(crate) async fn finish(database: &Database, state: &mut State) -> Result<(),
     Ok(())
 }
 
+/// Begins to fill the views anew that hold payloads which can be read by now.
+pub(crate) async fn read_again(database: &Database, state: &mut State) -> Result<(), StoreError> {
+    let kinds = &database.engine().kinds;
+    let readable = state.views.iter().filter(|((_, kind), row)| {
+        !row.complete && row.building.is_none() && kinds.version(kind) > row.version
+    });
+    let names: Vec<_> = readable.map(|(name, _)| name.clone()).collect();
+    let mut batch = WriteBatch::new();
+    for name in &names {
+        mark_building(state, name, &mut batch);
+    }
+    match names.is_empty() {
+        true => Ok(()),
+        false => {
+            database
+                .engine()
+                .backend
+                .commit(batch, Durability::Immediate)
+                .await
+        }
+    }
+}
+
 fn mark_building(state: &mut State, name: &ViewName, batch: &mut WriteBatch) {
     let number = state.number;
-    let row = state.views.entry(name.clone()).or_insert(ViewRow::new());
+    let new = ViewRow::new(0);
+    let row = state.views.entry(name.clone()).or_insert(new);
     if let Some(begun) = row.building {
         batch.remove_range(whole(number, name, begun.generation));
     }
@@ -143,6 +167,7 @@ async fn rebuild(
                 building.changed.then_some(ViewRow {
                     generation: building.generation,
                     complete: building.complete,
+                    version: database.engine().kinds.version(&name.1),
                     building: None,
                 })
             }

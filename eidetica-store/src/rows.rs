@@ -54,16 +54,20 @@ pub(crate) struct ViewRow {
     pub(crate) generation: u32,
     /// Whether every payload could be read; an incomplete view is read-only.
     pub(crate) complete: bool,
+    /// The greatest kind version that could be read when the generation was begun; 0 if the
+    /// kind was not known. An incomplete view is read again once more is known.
+    pub(crate) version: u8,
     /// The generation being filled.
     pub(crate) building: Option<Building>,
 }
 
 impl ViewRow {
     /// A view without rows.
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(version: u8) -> Self {
         Self {
             generation: 0,
             complete: true,
+            version,
             building: None,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use eidetica_core::{
     Arrival, EntryBuilder, EntryId, Height, Kind, Payload, SecretKey, SignedEntry, StoreName,
     Timestamp,
-    authority::{AuthOperation, Level, Subject},
+    authority::{AuthOperation, Level, NodeIndex, Subject},
     limits::MAX_PARENTS,
 };
 use eidetica_crdt::{Crdt, Doc, DocWriter, RowRange};
@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     Database, DocDraft, Rule, Snapshot, Source, StoreError, StoreErrorKind,
-    ingest::Chunk,
+    ingest::{Added, Chunk, Progress},
     kind::{Reading, doc_kind},
     rows,
     state::{State, log_chunk},
@@ -65,11 +65,13 @@ impl Transaction {
             ),
             None => {
                 // Under the lock no commit comes between the tips and the snapshot.
-                let guard = database.lock().await;
-                let summary = database.frontier();
+                let mut guard = database.lock().await;
+                let state = database.take(&mut guard).await?;
+                let base = Base::Current(state.count, state.tips.values().copied().collect());
+                *guard = Some(state);
                 let snapshot = database.engine().backend.snapshot().await?;
                 drop(guard);
-                (snapshot, Base::Current(summary.count, summary.tips))
+                (snapshot, base)
             }
         };
         let drafts = Mutex::new(BTreeMap::new());
@@ -171,7 +173,7 @@ impl Transaction {
         let mut guard = database.lock().await;
         let mut state = database.take(&mut guard).await?;
         let snapshot = database.engine().backend.snapshot().await?;
-        let mut chunk = Chunk::new(&database, &*snapshot);
+        let mut chunk = Chunk::new(&database, &*snapshot, Progress::default());
         chunk.extra(extra);
         let parents = parents(&database, &*snapshot, &state, base, &drafts).await?;
         let mut writer = Writer {
@@ -189,9 +191,7 @@ impl Transaction {
         writer.add(&mut chunk, &mut state, entry).await?;
         chunk.commit(&mut state).await?;
         drop(snapshot);
-        database.settle(&mut state).await?;
-        database.publish(&state);
-        *guard = Some(state);
+        database.finish(guard, state).await;
         Ok(id)
     }
 }
@@ -395,16 +395,27 @@ impl Writer<'_> {
         self.made
             .insert(entry.id(), (header.height, header.timestamp));
         let entry = entry.verify().map_err(invalid)?;
+        let refuse = |message: String| StoreError::new(StoreErrorKind::Permission, message);
         match chunk.add(state, &entry, Source::LOCAL).await? {
-            None => Ok(()),
-            Some(Rule::Authority(error)) => {
+            Added::Applied if !is_void_change(state, &entry) => Ok(()),
+            Added::Applied | Added::Void => Err(refuse(
+                "the author's level was taken away beside what this builds on".to_owned(),
+            )),
+            Added::Refused(Rule::Authority(error)) => {
                 let message = format!("the author may not write this: {error}");
-                Err(StoreError::new(StoreErrorKind::Permission, message).with_source(error))
+                Err(refuse(message).with_source(error))
             }
-            Some(rule) => {
+            Added::Refused(rule) => {
                 let message = format!("entry refused: {rule}");
                 Err(StoreError::new(StoreErrorKind::Invalid, message))
             }
+            Added::Not => Err(rows::corrupt("id")),
         }
     }
+}
+
+/// Whether an entry that was just added changes the authority to no effect.
+fn is_void_change(state: &State, entry: &SignedEntry) -> bool {
+    let newest = NodeIndex(state.auth.len() as u32 - 1);
+    entry.header().changes_auth() && state.graph.void(&state.auth_all()).is_void(newest)
 }

@@ -2,8 +2,8 @@
 //! back. Which entries apply, and when, is the caller's.
 
 use std::{
-    cell::Cell,
-    collections::{BTreeMap, HashMap},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 use eidetica_core::{Arrival, Header, PublicKey, SignedEntry, StoreName, Timestamp};
@@ -164,9 +164,11 @@ impl<'a> Applier<'a> {
                     open.load(self.snapshot, &range).await?;
                 }
                 Applying::Stuck(_) => return Err(corrupt("view")),
-                Applying::UnknownPlace(arrival) => {
-                    let place = self.nodes.place(self.snapshot, arrival).await?;
-                    self.places.insert(arrival, place);
+                Applying::UnknownPlaces(arrivals) => {
+                    for arrival in arrivals {
+                        let place = self.nodes.place(self.snapshot, arrival).await?;
+                        self.places.insert(arrival, place);
+                    }
                 }
             }
         }
@@ -184,7 +186,7 @@ impl<'a> Applier<'a> {
         let past = KnownPast {
             node: entry.node,
             places: &self.places,
-            unknown: Cell::new(None),
+            unknown: RefCell::default(),
         };
         let cause = Cause {
             entry: entry.node.id,
@@ -194,10 +196,12 @@ impl<'a> Applier<'a> {
             arrival: entry.node.arrival,
             past: &past,
         };
-        let outcome = match (operations.apply(index, view, &cause), past.unknown.get()) {
-            (Ok(()), None) => return Applying::Done,
-            (_, Some(arrival)) => Applying::UnknownPlace(arrival),
-            (Err(error), None) => Applying::Stuck(error),
+        let result = operations.apply(index, view, &cause);
+        let unknown = past.unknown.into_inner();
+        let outcome = match result {
+            Ok(()) if unknown.is_empty() => return Applying::Done,
+            Err(error) if unknown.is_empty() => Applying::Stuck(error),
+            _ => Applying::UnknownPlaces(unknown),
         };
         view.rollback();
         outcome
@@ -209,15 +213,15 @@ enum Applying {
     Done,
     /// Rows must be loaded first.
     Stuck(ViewError),
-    /// It must be known first whether the writer saw this entry.
-    UnknownPlace(Arrival),
+    /// It must be known first whether the writer saw these entries.
+    UnknownPlaces(BTreeSet<Arrival>),
 }
 
 /// The past of an entry, as far as the places of other entries are known.
 struct KnownPast<'a> {
     node: &'a Node,
     places: &'a HashMap<Arrival, (u32, u32)>,
-    unknown: Cell<Option<Arrival>>,
+    unknown: RefCell<BTreeSet<Arrival>>,
 }
 
 impl Past for KnownPast<'_> {
@@ -229,7 +233,7 @@ impl Past for KnownPast<'_> {
         match self.places.get(&arrival) {
             Some((lane, position)) => self.node.covers(*lane, *position),
             None => {
-                self.unknown.set(Some(arrival));
+                self.unknown.borrow_mut().insert(arrival);
                 false
             }
         }
@@ -252,19 +256,21 @@ impl OpenViews {
         views: &mut BTreeMap<ViewName, ViewRow>,
         entry: &SignedEntry,
         node: &Node,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let header = entry.header();
         let applied = Applied::new(node, header);
+        let mut operations = 0;
         for (change, payload) in header.changes.iter().zip(entry.payloads()) {
             let Some(payload) = payload else { continue };
             let change = (&change.store, &payload[..]);
-            self.apply_change(applier, number, views, change, &applied)
+            operations += self
+                .apply_change(applier, number, views, change, &applied)
                 .await?;
         }
-        Ok(())
+        Ok(operations)
     }
 
-    /// Applies the payload of one store to its view.
+    /// Applies the payload of one store to its view; how many operations it has.
     pub(crate) async fn apply_change(
         &mut self,
         applier: &mut Applier<'_>,
@@ -272,24 +278,25 @@ impl OpenViews {
         views: &mut BTreeMap<ViewName, ViewRow>,
         (store, payload): (&StoreName, &[u8]),
         applied: &Applied<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let Ok((kind, reading)) = applier.kinds.read(payload) else {
-            return Ok(());
+            return Ok(0);
         };
         let operations = match reading {
             Reading::Operations(operations) => Some(operations),
             Reading::Unknown => None,
-            Reading::Bad => return Ok(()),
+            Reading::Bad => return Ok(0),
         };
+        let version = applier.kinds.version(&kind);
         let name = (store.clone(), kind);
         let is_new = !views.contains_key(&name);
-        let row = views.entry(name.clone()).or_insert(ViewRow::new());
+        let row = views.entry(name.clone()).or_insert(ViewRow::new(version));
         row.complete &= operations.is_some();
         if is_new || operations.is_none() {
             self.changed.insert(name.clone(), row.clone());
         }
         let Some(operations) = operations else {
-            return Ok(());
+            return Ok(0);
         };
         let open = self.open.entry(name).or_insert_with_key(|(store, kind)| {
             let prefix = rows::generation_key(number, store, kind, row.generation);
@@ -298,7 +305,8 @@ impl OpenViews {
                 false => OpenView::stored(prefix),
             }
         });
-        applier.apply(open, operations.as_ref(), applied).await
+        applier.apply(open, operations.as_ref(), applied).await?;
+        Ok(operations.len())
     }
 
     /// Puts every changed row and view into a batch.

@@ -112,8 +112,8 @@ const TAMING: [(&str, &str, &str, bool); 12] = [
 ];
 
 fn bytes<const N: usize>(hex: &str) -> [u8; N] {
-    let bytes = HEXLOWER.decode(hex.as_bytes()).unwrap();
-    bytes.try_into().unwrap()
+    let bytes = HEXLOWER.decode(hex.as_bytes()).expect("a constant");
+    bytes.try_into().expect("a constant of this length")
 }
 
 /// The 196 vectors of ZIP 215: every key and every R of small order, with s = 0.

@@ -83,6 +83,7 @@ impl Checkup<'_> {
                 Some(kept) if kept.building.is_some() => kept.clone(),
                 Some(kept) => ViewRow {
                     generation: kept.generation,
+                    version: kept.version,
                     ..row.clone()
                 },
                 None => row.clone(),

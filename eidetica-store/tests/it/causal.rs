@@ -89,7 +89,7 @@ fn a_difference_leaves_out_exactly_the_past_of_a_frontier() {
 /// Writers that go on by themselves and now and then join, each on what `chance` says.
 fn many_entries(count: usize) -> (Vec<VerifiedEntry>, Vec<Vec<usize>>) {
     let chance = SeededEntropy::new(7);
-    let mut random = |below: usize| {
+    let random = |below: usize| {
         let mut bytes = [0; 8];
         eidetica_core::Entropy::fill(&chance, &mut bytes);
         u64::from_be_bytes(bytes) as usize % below

@@ -1,5 +1,7 @@
 //! Owns the tests of this crate that use the testkit, one module a subject.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod backend;
 mod causal;
 mod doctor;

@@ -19,8 +19,9 @@ use proptest::{
 use super::{Changes, DeviceHistory};
 use crate::{crdt::doc_operations, entries::device_key};
 
-/// Devices of a small history; device 1 is an admin, the others write.
+/// Devices of a small history; the first are admins, the others write.
 const DEVICES: usize = 5;
+const ADMINS: usize = 2;
 /// Steps of a small history; what the rules refuse is left out.
 const STEPS: std::ops::Range<usize> = 1..36;
 /// Devices of a wide history, which leaves more tips than an entry has parents.
@@ -82,6 +83,16 @@ enum Deed {
     Permit(usize, Level, bool),
 }
 
+impl Step {
+    /// Who does it: permissions are left to the admins, as all others are refused.
+    fn writer(&self) -> usize {
+        match self.deed {
+            Deed::Permit(..) => self.device % ADMINS,
+            Deed::Write(_) => self.device,
+        }
+    }
+}
+
 fn step(devices: usize, deeds: impl Strategy<Value = Deed>) -> impl Strategy<Value = Step> {
     let hears = prop_oneof![
         8 => Just(Hears::Nobody),
@@ -101,7 +112,7 @@ fn deeds() -> impl Strategy<Value = Deed> {
     let permit = (0..DEVICES, select(&LEVELS[..]), any::<bool>())
         .prop_map(|(subject, level, reinstate)| Deed::Permit(subject, level, reinstate));
     let settings = change("_settings").prop_map(|settings| Deed::Write(vec![settings]));
-    prop_oneof![16 => writes(), 1 => settings, 2 => permit]
+    prop_oneof![16 => writes(), 1 => settings, 4 => permit]
 }
 
 /// Changes of one or two documents that every writer may change, or of nothing: a merge.
@@ -126,7 +137,7 @@ fn start(auth: Vec<AuthOperation>) -> DeviceHistory {
 
 fn members() -> Vec<AuthOperation> {
     let level = |device| match device {
-        1 => Level::Admin(1),
+        n if n < ADMINS => Level::Admin(1),
         _ => Level::Write,
     };
     (1..DEVICES)
@@ -138,24 +149,25 @@ fn members() -> Vec<AuthOperation> {
 fn run(mut history: DeviceHistory, devices: usize, steps: &[Step]) -> DeviceHistory {
     let mut known = vec![BTreeSet::from([0]); devices];
     for step in steps {
+        let device = step.writer();
         match &step.hears {
             Hears::Nobody => {}
             Hears::One(other) => {
                 let heard = known[*other].clone();
-                known[step.device].extend(heard);
+                known[device].extend(heard);
             }
-            Hears::Everybody => known[step.device] = history.all(),
+            Hears::Everybody => known[device] = history.all(),
             Hears::Stale(index) => {
                 let place = index.index(history.entries().len());
-                known[step.device] = history.closure(&[place]);
+                known[device] = history.closure(&[place]);
             }
         }
-        let mut parents = history.tips(&known[step.device]);
+        let mut parents = history.tips(&known[device]);
         parents.truncate(MAX_PARENTS);
         let millis = Timestamp::from_millis(step.millis);
         let changes = changes(&step.deed);
-        if let Some(place) = history.push(step.device, parents, millis, changes) {
-            known[step.device].insert(place);
+        if let Some(place) = history.push(device, parents, millis, changes) {
+            known[device].insert(place);
         }
     }
     history
