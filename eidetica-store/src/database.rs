@@ -148,7 +148,7 @@ impl Database {
     /// several, the last with the offer's extra rows.
     ///
     /// # Errors
-    /// The backend failed; then nothing that follows the last commit was stored.
+    /// The backend failed; then a part of the offer may be stored: offer it again.
     ///
     /// # Cancel safety
     /// A prefix of the offer's commits happens, each whole or not at all.
@@ -171,16 +171,21 @@ impl Database {
             }
             progress = chunk.commit(&mut state).await?;
         }
-        self.finish(guard, state).await;
+        self.finish(guard, state).await?;
         Ok(progress.report)
     }
 
-    /// Puts the state back after a commit. What the commit left to do is done now or, if that
-    /// fails, by whoever takes the state next: the commit itself stands.
-    pub(crate) async fn finish(&self, mut guard: MutexGuard<'_, Option<State>>, mut state: State) {
+    /// Puts the state back after a commit and does what the commit left to do. If that fails
+    /// the commit stands, and whoever takes the state next does it.
+    pub(crate) async fn finish(
+        &self,
+        mut guard: MutexGuard<'_, Option<State>>,
+        mut state: State,
+    ) -> Result<(), StoreError> {
         let settled = self.settle(&mut state).await;
         self.publish(&state);
         *guard = settled.is_ok().then_some(state);
+        settled
     }
 
     /// The writer's state, to be put back after a commit that succeeded.

@@ -191,7 +191,8 @@ impl Transaction {
         writer.add(&mut chunk, &mut state, entry).await?;
         chunk.commit(&mut state).await?;
         drop(snapshot);
-        database.finish(guard, state).await;
+        // The entry is committed, whatever becomes of the rest.
+        let _ = database.finish(guard, state).await;
         Ok(id)
     }
 }
