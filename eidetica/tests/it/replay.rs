@@ -5,7 +5,7 @@ mod devices;
 #[path = "../../examples/replay/history.rs"]
 mod history;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use self::{
     devices::{Report, replay},
@@ -23,6 +23,8 @@ async fn replayed(name: &str) -> Report {
         assert!(got.refused.is_empty());
     }
     assert_eq!(report.checked, 20);
+    // Each is seconds; a cost that grows with the history's square would be minutes.
+    assert!(report.writing + report.checking < Duration::from_secs(120));
     report
 }
 
