@@ -1,15 +1,20 @@
 //! Owns what becomes of entries that a removed writer writes on an old branch.
 
+use std::sync::Arc;
+
 use eidetica_core::{
     VerifiedEntry,
     authority::{AuthOperation, Level},
 };
 use eidetica_crdt::Value;
-use eidetica_store::Database;
-use eidetica_testkit::entries::{auth_change, child, database_of};
+use eidetica_store::{Database, MemoryBackend, Offer, StoreErrorKind};
+use eidetica_testkit::{
+    entries::{auth_change, child, database_of},
+    store::{Fault, FaultyBackend},
+};
 
 use super::{two_writers, write};
-use crate::support::{at, block_on, empty, offer};
+use crate::support::{at, block_on, empty, offer, open};
 
 /// Root; what the writer wrote before its removal; the removal; what it writes then, unaware or
 /// not; and the grant that brings that back.
@@ -102,6 +107,32 @@ fn a_pardon_brings_back_what_was_void_in_either_order() {
             assert_eq!(values(&database).await, (int(1), int(3)));
         });
     }
+}
+
+#[test]
+fn a_rebuild_that_is_cut_short_and_overtaken_leaves_no_rows_behind() {
+    let it = removal();
+    block_on(async {
+        // The commits of the removal: its entries, what is void, the views it touches (one
+        // generation filled, then switched to).
+        for failing in 1..=4 {
+            let backend = Arc::new(FaultyBackend::new(MemoryBackend::new()));
+            let storage = open(backend.clone()).await;
+            let database = storage.attach(database_of(&it.root)).await.unwrap();
+            let before = vec![it.root.clone(), it.before.clone(), it.after.clone()];
+            offer(&database, before).await;
+            let fault = Fault::NotApplied(StoreErrorKind::Engine);
+            backend.fail_commit(backend.commits() + failing, fault);
+            let removal = Offer {
+                entries: vec![it.removal.clone()],
+                ..Offer::default()
+            };
+            assert!(database.ingest(removal).await.is_err(), "commit {failing}");
+            offer(&database, vec![it.removal.clone(), it.pardon.clone()]).await;
+            assert_eq!(values(&database).await, (int(1), int(3)));
+            assert_eq!(storage.doctor().await.unwrap(), [], "commit {failing}");
+        }
+    });
 }
 
 #[test]
