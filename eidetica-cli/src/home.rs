@@ -44,7 +44,7 @@ impl Home {
     /// Opens the data with what a builder adds; makes it first if it is not there.
     pub(crate) async fn make(&self, builder: InstanceBuilder) -> Result<Instance, Failure> {
         if !self.folder.join(FILE).exists() {
-            let created = self.create().await;
+            let created = create_private(&self.folder).map_err(Failure::from);
             created.map_err(|e| e.at(&self.folder.display().to_string()))?;
         }
         self.open_file(builder).await
@@ -65,24 +65,6 @@ impl Home {
             return Err(Failure::new(Code::NotFound, message));
         }
         Ok(())
-    }
-
-    /// Makes the data beside its place and then puts it there whole: a process that dies while a
-    /// file is being made leaves one that does not open.
-    async fn create(&self) -> Result<(), Failure> {
-        create_private(&self.folder)?;
-        let beside = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempdir_in(&self.folder)?;
-        let file = beside.path().join(FILE);
-        drop(Box::pin(Instance::builder().redb(&file).open()).await?);
-        match fs::hard_link(&file, self.folder.join(FILE)) {
-            // Another process was faster; its data counts.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            // A file system without links.
-            Err(_) => Ok(fs::rename(&file, self.folder.join(FILE))?),
-            Ok(()) => Ok(()),
-        }
     }
 
     async fn open_file(&self, builder: InstanceBuilder) -> Result<Instance, Failure> {

@@ -127,7 +127,10 @@ impl Crdt for Doc {
     }
 
     fn supersedes(op: &DocOp) -> RowRange {
-        RowRange::subtree(op.path())
+        match op {
+            DocOp::Init { path, .. } => RowRange::at(path),
+            DocOp::Set { path, .. } | DocOp::Delete { path } => RowRange::subtree(path),
+        }
     }
 
     fn touches(op: &DocOp, ranges: &mut Vec<RowRange>) {

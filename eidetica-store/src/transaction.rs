@@ -15,7 +15,7 @@ use crate::{
     Database, DocDraft, Rule, Snapshot, Source, StoreError, StoreErrorKind,
     ingest::{Added, Chunk, Progress},
     kind::{Reading, doc_kind},
-    rows,
+    rows::{self, ViewRow},
     state::{State, log_chunk},
     views::OpenView,
 };
@@ -117,6 +117,13 @@ impl Transaction {
     ) -> Result<MutexGuard<'_, BTreeMap<StoreName, Draft>>, StoreError> {
         let mut drafts = self.drafts.lock().await;
         if !drafts.contains_key(store) {
+            let row = view_row(&*self.snapshot, &self.database, store, &doc_kind()).await?;
+            if row.is_some_and(|row| !row.complete) {
+                let message = format!(
+                    "a newer program wrote to this store, it is read-only here. store=`{store}`"
+                );
+                return Err(StoreError::new(StoreErrorKind::Invalid, message));
+            }
             let view = match &self.base {
                 Base::Current(..) => {
                     current_view(&*self.snapshot, &self.database, store, &doc_kind()).await?
@@ -204,16 +211,25 @@ pub(crate) async fn current_view(
     store: &StoreName,
     kind: &Kind,
 ) -> Result<OpenView, StoreError> {
-    let key = rows::view_key(database.number(), store, kind);
-    match snapshot.get_many(&[key]).await?.pop().flatten() {
-        None => Ok(OpenView::in_memory([])),
+    Ok(match view_row(snapshot, database, store, kind).await? {
+        None => OpenView::in_memory([]),
         Some(row) => {
-            let row: rows::ViewRow = rows::decode(&row, "store")?;
             let generation = row.generation;
             let prefix = rows::generation_key(database.number(), store, kind, generation);
-            Ok(OpenView::stored(prefix))
+            OpenView::stored(prefix)
         }
-    }
+    })
+}
+
+async fn view_row(
+    snapshot: &dyn Snapshot,
+    database: &Database,
+    store: &StoreName,
+    kind: &Kind,
+) -> Result<Option<ViewRow>, StoreError> {
+    let key = rows::view_key(database.number(), store, kind);
+    let row = snapshot.get_many(&[key]).await?.pop().flatten();
+    row.map(|row| rows::decode(&row, "store")).transpose()
 }
 
 /// The payloads of a transaction's entry.

@@ -7,6 +7,7 @@ mod causal;
 mod doctor;
 mod golden;
 mod ingest;
+mod kinds;
 mod support;
 mod transaction;
 mod views;

@@ -4,8 +4,9 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use ::redb::{Database, Durability, ReadableDatabase, TableError};
@@ -13,9 +14,40 @@ use ::redb::{Database, Durability, ReadableDatabase, TableError};
 use super::{RedbOptions, error::failed, table};
 use crate::backend::{Space, StoreError, StoreErrorKind};
 
+/// Tells files apart that one process makes at once.
+static TURN: AtomicU64 = AtomicU64::new(0);
+
 /// Opens or creates the file, with a table for every space.
 pub(super) fn open(path: &Path, options: &RedbOptions) -> Result<Database, StoreError> {
-    let created = !path.exists();
+    if !path.exists() {
+        create(path, options)?;
+    }
+    open_file(path, options)
+}
+
+/// Makes the file beside its place and puts it there whole: one that a dying process left half
+/// made would never open.
+fn create(path: &Path, options: &RedbOptions) -> Result<(), StoreError> {
+    let mut beside = OsString::from(path);
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    beside.push(format!(".new-{}-{turn}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    // What a process of this number left behind long ago.
+    let _ = fs::remove_file(&beside);
+    drop(open_file(&beside, options)?);
+    let placed = match fs::hard_link(&beside, path) {
+        // Another process was faster; its data counts.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // A file system without links.
+        Err(_) => fs::rename(&beside, path),
+        Ok(()) => Ok(()),
+    };
+    let _ = fs::remove_file(&beside);
+    placed.map_err(|e| failed("create", e))?;
+    sync_folder(path)
+}
+
+fn open_file(path: &Path, options: &RedbOptions) -> Result<Database, StoreError> {
     let mut open = OpenOptions::new();
     open.read(true).write(true).create(true).truncate(false);
     let file = owner_only(&mut open).open(path);
@@ -25,9 +57,6 @@ pub(super) fn open(path: &Path, options: &RedbOptions) -> Result<Database, Store
         .create_file(file)
         .map_err(|e| failed("open", e))?;
     create_tables(&database)?;
-    if created {
-        sync_folder(path)?;
-    }
     Ok(database)
 }
 

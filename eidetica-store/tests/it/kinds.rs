@@ -1,0 +1,94 @@
+//! Kinds that a storage comes to know later, and versions that it does not know yet.
+
+use std::sync::Arc;
+
+use eidetica_core::{Kind, Payload, StoreName, Timestamp, VerifiedEntry};
+use eidetica_crdt::{Cause, Crdt, Path, Row, View, ViewError};
+use eidetica_store::{Backend, Kinds, Storage, StoreErrorKind};
+use eidetica_testkit::{
+    SeededEntropy, SimClock,
+    entries::{child, database_of, device_key, root},
+};
+
+use crate::support::{block_on, memory, offer};
+
+/// A set that only grows.
+#[derive(Debug)]
+struct Growing;
+
+impl Crdt for Growing {
+    const KIND: &'static str = "growing";
+    const VERSION: u8 = 1;
+    type Op = String;
+
+    fn apply(view: &mut View, cause: &Cause<'_>, op: &String) -> Result<(), ViewError> {
+        let path = Path::root().key(op).expect("the test's members are short");
+        view.put(Row {
+            path,
+            stamp: cause.stamp(),
+            arrival: cause.arrival,
+            value: Vec::new(),
+        });
+        Ok(())
+    }
+}
+
+async fn open(backend: &Arc<dyn Backend>, kinds: Kinds) -> Storage {
+    let clock = Arc::new(SimClock::default());
+    let entropy = Arc::new(SeededEntropy::new(0));
+    Storage::open(Arc::clone(backend), kinds, clock, entropy)
+        .await
+        .unwrap()
+}
+
+fn store() -> StoreName {
+    StoreName::new("members").unwrap()
+}
+
+/// The root and an entry that adds a member, of a kind and version.
+fn entries(kind: &str, version: u8) -> Vec<VerifiedEntry> {
+    let author = device_key(0);
+    let root = root(&author, vec![]);
+    let payload =
+        Payload::encode_operations(Kind::new(kind).unwrap(), version, &["ann".to_owned()]);
+    let changes = vec![(store(), payload.unwrap())];
+    let entry = child(&author, &[&root], Timestamp::default(), changes);
+    vec![root, entry]
+}
+
+#[test]
+fn a_kind_registered_later_reads_what_came_before_it() {
+    let entries = entries("growing", 1);
+    let id = database_of(&entries[0]);
+    let kind = Kind::new("growing").unwrap();
+    let backend = memory();
+    block_on(async {
+        let database = open(&backend, Kinds::default()).await.attach(id).await;
+        let database = database.unwrap();
+        assert_eq!(offer(&database, entries).await.stored, 2);
+        assert!(database.rows(&store(), &kind).await.unwrap().is_empty());
+        drop(database);
+        let storage = open(&backend, Kinds::default().with::<Growing>()).await;
+        let database = storage.database(id).await.unwrap();
+        let rows = database.rows(&store(), &kind).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        assert!(storage.doctor().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_store_with_a_newer_kind_version_is_read_only() {
+    let entries = entries("doc", 2);
+    let id = database_of(&entries[0]);
+    block_on(async {
+        let storage = open(&memory(), Kinds::default()).await;
+        let database = storage.attach(id).await.unwrap();
+        assert_eq!(offer(&database, entries).await.stored, 2);
+        let tx = database.transaction().await.unwrap();
+        let doc = tx.doc("members").unwrap();
+        let error = doc.set("ann", true).await.unwrap_err();
+        assert_eq!(error.kind(), &StoreErrorKind::Invalid);
+        assert!(error.to_string().contains("read-only"), "{error}");
+        tx.doc("others").unwrap().set("ann", true).await.unwrap();
+    });
+}
