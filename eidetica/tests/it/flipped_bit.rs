@@ -1,20 +1,19 @@
 //! A damaged entry among a thousand: it and what descends from it is refused by name, the rest
 //! is kept, nothing of the refused is stored.
 
-use std::{future::poll_fn, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use eidetica::{
     Database, Instance,
     core::{Arrival, SignedEntry},
-    sync::{
-        Answer, ChannelIdentity, Cursor, DataFrame, Encoder, Epoch, Push, PushId, Refusal, Request,
-        SecureClient,
-    },
+    sync::{Answer, Cursor, DataFrame, Encoder, Epoch, Push, PushId, Refusal, Request},
     transport::{MemoryNetwork, MemoryTransport, PeerAddress},
 };
 
-use crate::devices::{grant, join, listen, shared, write};
+use crate::{
+    devices::{grant, join, listen, shared, write},
+    raw::ask,
+};
 
 /// The place of the damaged entry in the log.
 const DAMAGED: usize = 500;
@@ -49,21 +48,16 @@ async fn push(
     database: &Database,
     frames: Vec<DataFrame>,
 ) -> Vec<Refusal> {
-    let identity = ChannelIdentity::generate(device.storage().device_key()).unwrap();
-    let request = Push {
+    let request = Request::Push(Push {
         database: database.id(),
         push: PushId([7; 16]),
         index: 0,
         frames,
         last: true,
-    };
-    let transport = MemoryTransport::new(network);
-    let client = SecureClient::new(identity);
-    let bytes: Bytes = Request::Push(request).encode();
-    let (_, mut answer) = client.request(&transport, to, bytes).await.unwrap();
+    });
     let mut refused = Vec::new();
-    while let Some(frame) = poll_fn(|cx| answer.as_mut().poll_next(cx)).await {
-        match Answer::decode(&frame.unwrap()).unwrap() {
+    for answer in ask(device, network, to, &request).await {
+        match answer {
             Answer::Refused(refusal) => refused.push(refusal),
             Answer::Pushed(_) => {}
             other => panic!("{other:?}"),

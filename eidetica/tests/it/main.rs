@@ -8,6 +8,8 @@
 mod devices;
 mod flipped_bit;
 mod large;
+mod opening;
+mod raw;
 mod refusals;
 mod replay;
 mod resume;

@@ -1,0 +1,30 @@
+//! Owns asking a device anything that the protocol can say, as other programs might.
+
+use std::future::poll_fn;
+
+use eidetica::{
+    Instance,
+    sync::{Answer, ChannelIdentity, Request, SecureClient},
+    transport::{MemoryNetwork, MemoryTransport, PeerAddress},
+};
+
+/// Every frame of the answer to a request, made with a device's key.
+pub(crate) async fn ask(
+    device: &Instance,
+    network: &MemoryNetwork,
+    to: &PeerAddress,
+    request: &Request,
+) -> Vec<Answer> {
+    let identity = ChannelIdentity::generate(device.storage().device_key()).unwrap();
+    let client = SecureClient::new(identity);
+    let transport = MemoryTransport::new(network);
+    let (_, mut frames) = client
+        .request(&transport, to, request.encode())
+        .await
+        .unwrap();
+    let mut answers = Vec::new();
+    while let Some(frame) = poll_fn(|cx| frames.as_mut().poll_next(cx)).await {
+        answers.push(Answer::decode(&frame.unwrap()).unwrap());
+    }
+    answers
+}
