@@ -10,6 +10,7 @@ use crate::{
         SyncError,
         connection::{AnswerStream, Connection},
         peers::Peers,
+        respond::may_carry,
         transfer::{Brought, Intake},
     },
     limits::{MAX_HAVES, MAX_TIPS},
@@ -174,11 +175,17 @@ async fn take_in(
         return Ok(Outcome::Ended(answer, Brought::default(), false));
     }
     let mut intake = Intake::new(database.clone(), peer);
+    // Whoever joins learns only on the way that the peer has a level.
+    let had_level = may_carry(database, &peer);
     // The last entry may go on beyond what was asked for.
     let mut budget = 2 * ANSWER_BYTES;
     loop {
         match stream.next().await {
             Ok(Some(Answer::Data(frame))) => {
+                if had_level && !may_carry(database, &peer) {
+                    intake.flush().await?;
+                    return Err(SyncError::no_level(database.id(), &peer));
+                }
                 budget = budget.saturating_sub(frame.piece.len() as u64);
                 if budget == 0 {
                     return Err(SyncError::protocol("the answer goes on beyond its budget"));

@@ -11,6 +11,7 @@ mod large;
 mod opening;
 mod raw;
 mod refusals;
+mod removal;
 mod replay;
 mod resume;
 mod two_devices;
