@@ -3,15 +3,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use data_encoding::BASE64;
 use eidetica_core::limits::MAX_PATH_DEPTH;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
     ser,
 };
-
-/// The digits of base64 (RFC 4648, section 4).
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// What one operation writes. Its postcard form has one encoding a value; a float that is no
 /// number has none.
@@ -179,7 +177,7 @@ impl Serialize for Value {
             Self::Float(x) => serializer.serialize_f64(*x),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => match serializer.is_human_readable() {
-                true => serializer.serialize_str(&to_base64(bytes)),
+                true => serializer.serialize_str(&BASE64.encode(bytes)),
                 false => serializer.serialize_bytes(bytes),
             },
             Self::List(items) => serializer.collect_seq(items),
@@ -299,21 +297,6 @@ impl<'de> Visitor<'de> for ValueSeed {
     }
 }
 
-fn to_base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for digit in 0..4 {
-            text.push(match digit <= group.len() {
-                true => BASE64[(bits >> (18 - 6 * digit) & 63) as usize] as char,
-                false => '=',
-            });
-        }
-    }
-    text
-}
-
 fn write_number<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     match x.is_nan() {
         true => Err(ser::Error::custom("NaN is no value")),
@@ -392,7 +375,7 @@ mod tests {
             ("foobar", "Zm9vYmFy"),
         ];
         for (bytes, text) in cases {
-            assert_eq!(to_base64(bytes.as_bytes()), text);
+            assert_eq!(BASE64.encode(bytes.as_bytes()), text);
         }
         let value = Value::from(&[0xfb_u8, 0xff][..]);
         assert_eq!(serde_json::to_string(&value).unwrap(), r#""+/8=""#);

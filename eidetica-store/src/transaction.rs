@@ -156,17 +156,6 @@ impl Transaction {
     /// # Cancel safety
     /// The entry is committed whole or not at all.
     pub async fn commit(self) -> Result<EntryId, StoreError> {
-        self.commit_with(crate::WriteBatch::new()).await
-    }
-
-    /// Commits like [`Transaction::commit`], and rows of the caller in the same commit.
-    ///
-    /// # Errors
-    /// As [`Transaction::commit`].
-    ///
-    /// # Cancel safety
-    /// The entry is committed whole or not at all.
-    pub async fn commit_with(self, extra: crate::WriteBatch) -> Result<EntryId, StoreError> {
         let Self {
             database,
             author,
@@ -181,7 +170,6 @@ impl Transaction {
         let mut state = database.take(&mut guard).await?;
         let snapshot = database.engine().backend.snapshot().await?;
         let mut chunk = Chunk::new(&database, &*snapshot, Progress::default());
-        chunk.extra(extra);
         let parents = parents(&database, &*snapshot, &state, base, &drafts).await?;
         let mut writer = Writer {
             database: &database,

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::BASE64;
 use eidetica_crdt::{Crdt, Doc, Value};
 use eidetica_store::Database;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-
-/// The digits of base64 (RFC 4648, section 4).
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// The SHA-256 of everything that the documents of a database show, as canonical JSON
 /// (RFC 8785) of `{store: value}`. Reserved stores and values that lost a conflict are left
@@ -68,7 +66,7 @@ fn write(value: &Value, out: &mut impl FnMut(&str)) {
         Value::Float(x) if *x > 0.0 => out("\"Infinity\""),
         Value::Float(_) => out("\"-Infinity\""),
         Value::Text(text) => write_text(text, out),
-        Value::Bytes(bytes) => write_text(&to_base64(bytes), out),
+        Value::Bytes(bytes) => write_text(&BASE64.encode(bytes), out),
         Value::List(items) => {
             out("[");
             for (i, item) in items.iter().enumerate() {
@@ -114,21 +112,6 @@ fn write_text(text: &str, out: &mut impl FnMut(&str)) {
     }
     out(rest);
     out("\"");
-}
-
-fn to_base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for digit in 0..4 {
-            text.push(match digit <= group.len() {
-                true => BASE64[(bits >> (18 - 6 * digit) & 63) as usize] as char,
-                false => '=',
-            });
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "eidetica-crdt",
         ours: &["eidetica-core"],
-        third_party: &["postcard", "serde"],
+        third_party: &["data-encoding", "postcard", "serde"],
         testkit: Some("crdt"),
     },
     Layer {
@@ -130,7 +130,14 @@ const LAYERS: &[Layer] = &[
             "eidetica-transport-http",
             "eidetica-transport-quic",
         ],
-        third_party: &["getrandom", "ryu-js", "serde", "sha2", "tokio"],
+        third_party: &[
+            "data-encoding",
+            "getrandom",
+            "ryu-js",
+            "serde",
+            "sha2",
+            "tokio",
+        ],
         testkit: Some("sync"),
     },
     Layer {

@@ -24,7 +24,6 @@ const ANSWER_MILLIS: u32 = 20_000;
 /// What a pull found out.
 #[derive(Debug)]
 pub(crate) struct Pulled {
-    pub(crate) peer: PublicKey,
     /// The last answer's head.
     pub(crate) answer: OpenAnswer,
     /// The rule that brought the first entries.
@@ -57,9 +56,9 @@ pub(crate) async fn pull(
     connection: &Connection,
     peers: &Peers,
     database: &Database,
-    expected: PublicKey,
+    peer: PublicKey,
 ) -> Result<Pulled, SyncError> {
-    let was_equal = peers.equal_end(database.id(), &expected).await?;
+    let was_equal = peers.equal_end(database.id(), &peer).await?;
     let mut asking = Asking {
         // Where nothing was written since both were equal, the peer mostly has nothing either.
         hints: was_equal != Some(TipsDigest::of(database.frontier().tips)),
@@ -70,14 +69,13 @@ pub(crate) async fn pull(
     loop {
         let cursor = match asking.anew {
             true => None,
-            false => peers.cursor(database.id(), &expected).await?,
+            false => peers.cursor(database.id(), &peer).await?,
         };
         let request = open(database, cursor, &asking).await?;
         let mut stream = connection
             .request(&Request::Open(Box::new(request)))
             .await?;
-        let answerer = stream.peer;
-        match take_in(&mut stream, database, answerer).await? {
+        match take_in(&mut stream, database, peer).await? {
             Outcome::NeedHints if !asking.hints => asking.hints = true,
             Outcome::NeedHints if !asking.haves => asking.haves = true,
             Outcome::NeedHints => {
@@ -97,9 +95,8 @@ pub(crate) async fn pull(
                     continue;
                 }
                 if is_whole || asking.anew {
-                    total.give_up(answerer);
+                    total.give_up(peer);
                     return Ok(Pulled {
-                        peer: answerer,
                         answer: *answer,
                         rule,
                         brought: total,

@@ -239,32 +239,35 @@ impl Sync {
         let began = Instant::now();
         let connection = self.connection(to)?;
         let replica = self.0.storage.attach(database).await?;
-        let expected = match to.key {
+        let peer = match to.key {
             Some(key) => key,
             None => self.recognise(&connection, &replica).await?,
         };
         // From here on nobody else may answer, also after a new handshake.
-        let connection = connection.pinned(expected);
+        let connection = connection.pinned(peer);
         // Whoever joins may not hold yet what gives the ticket's key its level.
         let is_joining = to.key.is_some() && self.0.peers.of(database).await?.is_empty();
         if replica.frontier().count > 0 && !is_joining {
-            check_level(&replica, &expected)?;
+            check_level(&replica, &peer)?;
         }
-        let pulled = pull(&connection, &self.0.peers, &replica, expected).await?;
-        check_level(&replica, &pulled.peer)?;
-        let pushed = self.push_rest(&connection, &replica, &pulled).await?;
+        let pulled = pull(&connection, &self.0.peers, &replica, peer).await?;
+        check_level(&replica, &peer)?;
+        let pushed = self
+            .push_rest(&connection, &replica, &peer, &pulled)
+            .await?;
         let end = TipsDigest::of(replica.frontier().tips);
-        let is_equal = pulled.answer.tips_digest == end || pushed.sent > 0;
+        let all_sent = pushed.sent > 0 && pushed.refused.is_empty();
+        let is_equal = pulled.answer.tips_digest == end || all_sent;
         self.0
             .peers
-            .remember(database, pulled.peer, to, is_equal.then_some(end))
+            .remember(database, peer, to, is_equal.then_some(end))
             .await?;
         let (bytes_in, bytes_out, round_trips) = connection.counted();
         let mut refused = pulled.brought.refused;
         refused.extend(pushed.refused);
         Ok(SyncReport {
             database,
-            peer: pulled.peer,
+            peer,
             received: pulled.brought.stored,
             sent: pushed.sent,
             redundant: pulled.brought.known,
@@ -282,6 +285,7 @@ impl Sync {
         &self,
         connection: &Connection,
         replica: &Database,
+        peer: &PublicKey,
         pulled: &Pulled,
     ) -> Result<PushOutcome, SyncError> {
         let held = replica.frontier();
@@ -289,7 +293,7 @@ impl Sync {
         if TipsDigest::of(held.tips.iter().copied()) == theirs {
             return Ok(PushOutcome::default());
         }
-        let (peer, answer) = (&pulled.peer, &pulled.answer);
+        let answer = &pulled.answer;
         let name = || PushId(self.0.storage.random());
         let outcome = push(connection, replica, peer, answer, answer.cursor, name()).await?;
         if outcome.refused.is_empty() || answer.cursor.is_none() {

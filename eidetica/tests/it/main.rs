@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and clippy knows only the functions marked #[test]"
 )]
 
+mod between;
 mod devices;
 mod flipped_bit;
 mod large;

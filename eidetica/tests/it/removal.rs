@@ -6,28 +6,21 @@ use std::{
     task::{Context, Poll},
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica::{
-    Address, Database, Instance, Level, PeerAddress,
+    Database, Instance, Level, PeerAddress,
     sync::SyncErrorKind,
-    transport::{
-        FrameStream, MemoryNetwork, MemoryTransport, ServerHandle, SyncHandler, SyncTransport,
-        TransportError,
-    },
+    transport::{FrameStream, MemoryNetwork, MemoryTransport, TransportError},
 };
 use futures_core::Stream;
 use tokio::sync::watch;
 
-use crate::devices::{grant, join, listen, shared, write};
+use crate::{
+    between::Between,
+    devices::{grant, join, listen, shared, write},
+};
 
-/// Lets some frames of each answer through, and the others once a gate is open.
-#[derive(Debug)]
-struct Gated {
-    inner: MemoryTransport,
-    gate: Arc<Gate>,
-}
-
+/// Holds answers back until it is open.
 #[derive(Debug)]
 struct Gate {
     open: watch::Sender<bool>,
@@ -65,39 +58,6 @@ impl Stream for GatedStream {
     }
 }
 
-#[async_trait]
-impl SyncTransport for Gated {
-    fn transport_type(&self) -> &'static str {
-        "memory"
-    }
-
-    fn can_handle_address(&self, address: &Address) -> bool {
-        self.inner.can_handle_address(address)
-    }
-
-    async fn send_request(
-        &self,
-        to: &PeerAddress,
-        request: Bytes,
-    ) -> Result<FrameStream, TransportError> {
-        let inner = self.inner.send_request(to, request).await?;
-        let gate = Arc::clone(&self.gate);
-        Ok(Box::pin(GatedStream {
-            inner,
-            passed: 0,
-            gate,
-            opening: None,
-        }))
-    }
-
-    async fn start_server(
-        &self,
-        handler: Arc<dyn SyncHandler>,
-    ) -> Result<Box<dyn ServerHandle>, TransportError> {
-        self.inner.start_server(handler).await
-    }
-}
-
 /// An admin that pulls from a member through a gate; the member has much to send.
 struct Scene {
     admin: Instance,
@@ -115,11 +75,17 @@ async fn scene() -> Scene {
         reached: watch::Sender::new(false),
     };
     let gate = Arc::new(gate);
-    let inner = MemoryTransport::new(&network).with_name("admin");
-    let gated = Arc::new(Gated {
-        inner,
-        gate: Arc::clone(&gate),
-    });
+    let held = Arc::clone(&gate);
+    let hold = move |inner| -> FrameStream {
+        Box::pin(GatedStream {
+            inner,
+            passed: 0,
+            gate: Arc::clone(&held),
+            opening: None,
+        })
+    };
+    let named = MemoryTransport::new(&network).with_name("admin");
+    let gated = Arc::new(Between::new(named, hold));
     let admin = Instance::builder().transport(gated).open().await.unwrap();
     let named = Arc::new(MemoryTransport::new(&network).with_name("member"));
     let member = Instance::builder().transport(named).open().await.unwrap();

@@ -10,26 +10,19 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica::{
-    Address, DatabaseTicket, Instance, Level, PeerAddress,
-    transport::{
-        FrameStream, MemoryNetwork, MemoryTransport, ServerHandle, SyncHandler, SyncTransport,
-        TransportError, TransportErrorKind,
-    },
+    DatabaseTicket, Instance, Level,
+    transport::{FrameStream, MemoryNetwork, MemoryTransport, TransportError, TransportErrorKind},
 };
 use futures_core::Stream;
 
-use crate::devices::{grant, join, listen, shared, write};
+use crate::{
+    between::Between,
+    devices::{grant, join, listen, shared, write},
+};
 
-/// Breaks every answer off after some frames.
-#[derive(Debug)]
-struct Cutting {
-    inner: MemoryTransport,
-    frames: AtomicUsize,
-}
-
+/// An answer that breaks off after some frames.
 struct CutStream {
     inner: FrameStream,
     left: usize,
@@ -48,36 +41,6 @@ impl Stream for CutStream {
     }
 }
 
-#[async_trait]
-impl SyncTransport for Cutting {
-    fn transport_type(&self) -> &'static str {
-        "memory"
-    }
-
-    fn can_handle_address(&self, address: &Address) -> bool {
-        self.inner.can_handle_address(address)
-    }
-
-    async fn send_request(
-        &self,
-        to: &PeerAddress,
-        request: Bytes,
-    ) -> Result<FrameStream, TransportError> {
-        let inner = self.inner.send_request(to, request).await?;
-        Ok(Box::pin(CutStream {
-            inner,
-            left: self.frames.load(Relaxed),
-        }))
-    }
-
-    async fn start_server(
-        &self,
-        handler: Arc<dyn SyncHandler>,
-    ) -> Result<Box<dyn ServerHandle>, TransportError> {
-        self.inner.start_server(handler).await
-    }
-}
-
 async fn listening(network: &MemoryNetwork, name: &str) -> Instance {
     let transport = Arc::new(MemoryTransport::new(network).with_name(name));
     Instance::builder()
@@ -92,15 +55,14 @@ async fn a_transfer_cut_again_and_again_completes_without_sending_much_twice() {
     let network = MemoryNetwork::new();
     let a = listening(&network, "a").await;
     let c = listening(&network, "c").await;
-    let cutting = Arc::new(Cutting {
-        inner: MemoryTransport::new(&network),
-        frames: AtomicUsize::new(usize::MAX),
-    });
-    let b = Instance::builder()
-        .transport(cutting.clone())
-        .open()
-        .await
-        .unwrap();
+    let frames = Arc::new(AtomicUsize::new(usize::MAX));
+    let left = Arc::clone(&frames);
+    let cut = move |inner| -> FrameStream {
+        let left = left.load(Relaxed);
+        Box::pin(CutStream { inner, left })
+    };
+    let cutting = Arc::new(Between::new(MemoryTransport::new(&network), cut));
+    let b = Instance::builder().transport(cutting).open().await.unwrap();
     let ours = shared(&a, &b).await;
     for i in 0..64 {
         // Text that hardly compresses.
@@ -121,9 +83,7 @@ async fn a_transfer_cut_again_and_again_completes_without_sending_much_twice() {
     let mut cuts = 0;
     loop {
         // Five frames of which the first is the answer's head.
-        cutting
-            .frames
-            .store(if cuts < 50 { 5 } else { usize::MAX }, Relaxed);
+        frames.store(if cuts < 50 { 5 } else { usize::MAX }, Relaxed);
         let before = replica.frontier().count;
         match b.sync().join(&ticket, Duration::ZERO).await {
             Ok(report) => {

@@ -13,6 +13,8 @@ async fn a_device_joins_and_both_converge_with_the_conflict_kept() {
             write(&ours, &format!("list.{i}"), i).await;
         }
         let addresses = listen(&a, transport).await;
+        let answering = b.sync().connect_to_peer(&addresses[0]).await.unwrap();
+        assert_eq!(answering, a.public_key());
         assert_eq!(join(&b, &ours, &addresses).await.received, 102);
         let theirs = b.database(ours.id()).await.unwrap();
         assert_eq!(theirs.frontier().digest, ours.frontier().digest);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eidetica_core::{
-    VerifiedEntry,
+    SecretKey, SignedEntry, VerifiedEntry,
     authority::{AuthOperation, Level},
 };
 use eidetica_crdt::Value;
@@ -26,24 +26,24 @@ struct Removal {
     pardon: VerifiedEntry,
 }
 
-fn removal() -> Removal {
-    let (root, admin, writer) = two_writers();
-    let before = write(&writer, &[&root], "before", 1);
-    let remove = AuthOperation::set(writer.public(), Level::None, "");
-    let removal = child(&admin, &[&before], at(2), vec![auth_change(&[remove])]);
-    let after = write(&writer, &[&before], "after", 3);
+/// Gives the writer its level back, and what a removal that this knows of made void.
+fn pardon(admin: &SecretKey, writer: &SecretKey, parents: &[&SignedEntry]) -> VerifiedEntry {
     let pardon = AuthOperation::SetPermission {
         subject: writer.public().into(),
         level: Level::Write,
         name: String::new(),
         reinstate: true,
     };
-    let pardon = child(
-        &admin,
-        &[&removal, &after],
-        at(4),
-        vec![auth_change(&[pardon])],
-    );
+    child(admin, parents, at(4), vec![auth_change(&[pardon])])
+}
+
+fn removal() -> Removal {
+    let (root, admin, writer) = two_writers();
+    let before = write(&writer, &[&root], "before", 1);
+    let remove = AuthOperation::set(writer.public(), Level::None, "");
+    let removal = child(&admin, &[&before], at(2), vec![auth_change(&[remove])]);
+    let after = write(&writer, &[&before], "after", 3);
+    let pardon = pardon(&admin, &writer, &[&removal, &after]);
     Removal {
         root,
         before,
@@ -141,18 +141,7 @@ fn a_store_that_only_void_entries_change_appears_when_they_are_pardoned() {
     let remove = AuthOperation::set(writer.public(), Level::None, "");
     let removal = child(&admin, &[&root], at(2), vec![auth_change(&[remove])]);
     let after = write(&writer, &[&root], "after", 3);
-    let pardon = AuthOperation::SetPermission {
-        subject: writer.public().into(),
-        level: Level::Write,
-        name: String::new(),
-        reinstate: true,
-    };
-    let pardon = child(
-        &admin,
-        &[&removal, &after],
-        at(4),
-        vec![auth_change(&[pardon])],
-    );
+    let pardon = pardon(&admin, &writer, &[&removal, &after]);
     block_on(async {
         let database = empty(database_of(&root)).await;
         let stores = async |database: &Database| database.stores().await.unwrap().len();
