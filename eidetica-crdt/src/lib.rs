@@ -13,5 +13,5 @@ pub use crate::{
     path::{Path, PathError, Segment},
     row::{Row, RowRange, Stamp},
     value::{Container, Scalar, Value},
-    view::View,
+    view::{RowChange, View},
 };

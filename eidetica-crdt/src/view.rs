@@ -12,17 +12,38 @@ use crate::{Path, Row, RowRange, Stamp, ViewError};
 /// [`ViewError::NotLoaded`]; changes stay in memory until taken by [`View::take_changes`].
 #[derive(Debug, Default)]
 pub struct View {
-    rows: BTreeMap<Vec<u8>, Slot>,
+    /// What is known of keys; `None`: there is no row.
+    rows: BTreeMap<Vec<u8>, Option<Row>>,
     /// Start and end of what is loaded; disjoint, not touching.
     loaded: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// What the operations since the last savepoint replaced, oldest first.
-    undo: Vec<(Vec<u8>, Option<Slot>)>,
+    /// What the operations since the last savepoint replaced, oldest first; `None`: nothing was
+    /// known of the key.
+    undo: Vec<(Vec<u8>, Option<Option<Row>>)>,
+    /// What was changed since the changes were taken.
+    changes: Journal,
+    /// What was changed since the steps were taken, if they are kept.
+    steps: Option<Journal>,
 }
 
+/// What keys held before they were changed first.
+type Journal = BTreeMap<Vec<u8>, Before>;
+
 #[derive(Debug, Clone)]
-struct Slot {
-    row: Option<Row>,
-    changed: bool,
+enum Before {
+    Row(Option<Row>),
+    /// The key was written without being loaded.
+    Unknown,
+}
+
+/// What became of the row of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowChange {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The row that was there; also `None` where the key was written without being loaded.
+    pub before: Option<Row>,
+    /// The row that is there.
+    pub after: Option<Row>,
 }
 
 impl View {
@@ -41,16 +62,17 @@ impl View {
     /// Adds the rows of a range, all of them. Rows already in memory stay as they are.
     pub fn load(&mut self, range: RowRange, rows: impl IntoIterator<Item = Row>) {
         for row in rows {
-            let key = row.key();
-            let slot = Slot {
-                row: Some(row),
-                changed: false,
-            };
-            match self.rows.entry(key) {
+            match self.rows.entry(row.key()) {
                 Entry::Vacant(place) => {
-                    place.insert(slot);
+                    place.insert(Some(row));
                 }
-                Entry::Occupied(place) => keep_beneath(&mut self.undo, place.key(), slot),
+                Entry::Occupied(place) => {
+                    let journals = [Some(&mut self.changes), self.steps.as_mut()];
+                    for journal in journals.into_iter().flatten() {
+                        keep_before(journal, place.key(), &row);
+                    }
+                    keep_beneath(&mut self.undo, place.key(), row);
+                }
             }
         }
         self.mark_loaded(range);
@@ -80,7 +102,7 @@ impl View {
         if !self.is_loaded(range) {
             return Err(ViewError::NotLoaded(range.clone()));
         }
-        Ok(self.slots(range).filter_map(|(_, slot)| slot.row.as_ref()))
+        Ok(self.slots(range).filter_map(|(_, row)| row.as_ref()))
     }
 
     /// The row at a path with a stamp.
@@ -93,7 +115,7 @@ impl View {
             true => Ok(self
                 .rows
                 .get(&Row::key_of(path, stamp))
-                .and_then(|s| s.row.as_ref())),
+                .and_then(Option::as_ref)),
             false => Err(ViewError::NotLoaded(range)),
         }
     }
@@ -122,7 +144,7 @@ impl View {
         }
         let keys: Vec<_> = self
             .slots(range)
-            .filter(|(_, slot)| slot.row.as_ref().is_some_and(&which))
+            .filter(|(_, row)| row.as_ref().is_some_and(&which))
             .map(|(key, _)| key.clone())
             .collect();
         for key in keys {
@@ -138,27 +160,48 @@ impl View {
 
     /// Undoes what was changed since the last savepoint. What was loaded stays.
     pub fn rollback(&mut self) {
-        while let Some((key, slot)) = self.undo.pop() {
-            match slot {
-                Some(slot) => self.rows.insert(key, slot),
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(row) => self.rows.insert(key, row),
                 None => self.rows.remove(&key),
             };
         }
     }
 
-    /// Takes the changed rows by key, in order; `None` is a removed one. They stay loaded.
-    pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Row>)> {
+    /// Takes what was changed since the last call, in the order of keys. The rows stay loaded.
+    pub fn take_changes(&mut self) -> Vec<RowChange> {
         self.undo.clear();
-        let changed = self.rows.iter_mut().filter(|(_, slot)| slot.changed);
-        changed
-            .map(|(key, slot)| {
-                slot.changed = false;
-                (key.clone(), slot.row.clone())
-            })
-            .collect()
+        let journal = std::mem::take(&mut self.changes);
+        self.changes_since(journal)
     }
 
-    fn slots(&self, range: &RowRange) -> btree_map::Range<'_, Vec<u8>, Slot> {
+    /// Keeps steps from now on: what is changed between two calls of [`View::take_steps`].
+    pub fn keep_steps(&mut self) {
+        self.steps.get_or_insert_default();
+    }
+
+    /// Takes what was changed since the last call, or since steps are kept, in the order of keys.
+    pub fn take_steps(&mut self) -> Vec<RowChange> {
+        let journal = self.steps.as_mut().map(std::mem::take);
+        self.changes_since(journal.unwrap_or_default())
+    }
+
+    fn changes_since(&self, journal: Journal) -> Vec<RowChange> {
+        let changes = journal.into_iter().filter_map(|(key, before)| {
+            // Of a key that a rollback made unknown again nothing was changed.
+            let after = self.rows.get(&key)?;
+            let before = match before {
+                Before::Row(row) if row == *after => return None,
+                Before::Row(row) => row,
+                Before::Unknown => None,
+            };
+            let after = after.clone();
+            Some(RowChange { key, before, after })
+        });
+        changes.collect()
+    }
+
+    fn slots(&self, range: &RowRange) -> btree_map::Range<'_, Vec<u8>, Option<Row>> {
         let start = range.start.as_slice();
         match range.end.as_deref() {
             Some(end) if end <= start => self.rows.range::<[u8], _>((Unbounded, Excluded(&[][..]))),
@@ -168,8 +211,19 @@ impl View {
     }
 
     fn set(&mut self, key: Vec<u8>, row: Option<Row>) {
-        let before = self.rows.insert(key.clone(), Slot { row, changed: true });
-        self.undo.push((key, before));
+        let known = self.rows.insert(key.clone(), row);
+        let journals = [Some(&mut self.changes), self.steps.as_mut()];
+        for journal in journals.into_iter().flatten() {
+            if !journal.contains_key(&key) {
+                let before = match &known {
+                    Some(row) => Before::Row(row.clone()),
+                    None if is_within(&self.loaded, &key) => Before::Row(None),
+                    None => Before::Unknown,
+                };
+                journal.insert(key.clone(), before);
+            }
+        }
+        self.undo.push((key, known));
     }
 
     fn mark_loaded(&mut self, range: RowRange) {
@@ -197,12 +251,27 @@ impl View {
     }
 }
 
+/// Whether a key lies in what is loaded.
+fn is_within(loaded: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, key: &[u8]) -> bool {
+    let before = loaded.range::<[u8], _>((Unbounded, Included(key)));
+    before
+        .last()
+        .is_some_and(|(_, end)| end.as_deref().is_none_or(|end| key < end))
+}
+
+/// A loaded row whose key was changed before it was loaded: it is what was there before.
+fn keep_before(journal: &mut Journal, key: &[u8], row: &Row) {
+    if let Some(before @ Before::Unknown) = journal.get_mut(key) {
+        *before = Before::Row(Some(row.clone()));
+    }
+}
+
 /// A loaded row whose key was changed before it was loaded: a rollback goes back to it.
-fn keep_beneath(undo: &mut [(Vec<u8>, Option<Slot>)], key: &[u8], slot: Slot) {
+fn keep_beneath(undo: &mut [(Vec<u8>, Option<Option<Row>>)], key: &[u8], row: Row) {
     if let Some((_, before)) = undo.iter_mut().find(|(changed, _)| changed == key)
         && before.is_none()
     {
-        *before = Some(slot);
+        *before = Some(Some(row));
     }
 }
 
@@ -285,7 +354,12 @@ mod tests {
         view.rollback();
         assert_eq!(keys(&view), ["/a", "/c"]);
         let changes = view.take_changes();
-        assert_eq!(changes, [(row("a", 0).key(), Some(row("a", 0)))]);
+        let put = RowChange {
+            key: row("a", 0).key(),
+            before: Some(row("a", 9)),
+            after: Some(row("a", 0)),
+        };
+        assert_eq!(changes, [put]);
         assert_eq!(view.take_changes(), []);
     }
 
@@ -295,7 +369,55 @@ mod tests {
         view.remove(&row("a", 0).path, &row("a", 0).stamp);
         view.load(RowRange::all(), [row("a", 9), row("b", 9)]);
         assert_eq!(keys(&view), ["/b"]);
-        assert_eq!(view.take_changes(), [(row("a", 0).key(), None)]);
+        let removed = RowChange {
+            key: row("a", 0).key(),
+            before: Some(row("a", 9)),
+            after: None,
+        };
+        assert_eq!(view.take_changes(), [removed]);
         assert_eq!(keys(&view), ["/b"]);
+    }
+
+    #[test]
+    fn what_is_changed_and_changed_back_is_no_change() {
+        let mut view = View::new();
+        view.load(RowRange::all(), [row("a", 0)]);
+        let (a, b) = (row("a", 0), row("b", 0));
+        view.remove(&a.path, &a.stamp);
+        view.put(b.clone());
+        view.put(a);
+        view.remove(&b.path, &b.stamp);
+        assert_eq!(view.take_changes(), []);
+    }
+
+    #[test]
+    fn a_key_removed_unseen_is_a_change() {
+        let mut view = View::new();
+        view.remove(&row("a", 0).path, &row("a", 0).stamp);
+        assert_eq!(view.take_changes().len(), 1);
+    }
+
+    #[test]
+    fn steps_are_what_happened_between() {
+        let mut view = View::empty();
+        let (a, b) = (row("a", 0), row("b", 0));
+        view.put(a.clone());
+        view.keep_steps();
+        view.put(b.clone());
+        view.remove(&a.path, &a.stamp);
+        let steps = view.take_steps();
+        let gone = RowChange {
+            key: a.key(),
+            before: Some(a),
+            after: None,
+        };
+        let new = RowChange {
+            key: b.key(),
+            before: None,
+            after: Some(b),
+        };
+        assert_eq!(steps, [gone, new.clone()]);
+        assert_eq!(view.take_steps(), []);
+        assert_eq!(view.take_changes(), [new]);
     }
 }

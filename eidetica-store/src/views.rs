@@ -7,7 +7,7 @@ use std::{
 };
 
 use eidetica_core::{Arrival, Header, PublicKey, SignedEntry, StoreName, Timestamp};
-use eidetica_crdt::{Cause, Past, Row, RowRange, View, ViewError};
+use eidetica_crdt::{Cause, Past, Row, RowChange, RowRange, View, ViewError};
 
 use crate::{
     Key, KeyRange, Order, Snapshot, Space, StoreError, WriteBatch,
@@ -101,9 +101,9 @@ impl OpenView {
     /// Puts the changed rows into a batch.
     pub(crate) fn write(&mut self, batch: &mut WriteBatch) {
         let Some(prefix) = &self.stored else { return };
-        for (key, row) in self.view.take_changes() {
+        for RowChange { key, after, .. } in self.view.take_changes() {
             let key = Key::new(Space::View, [prefix.as_slice(), &key].concat());
-            match row {
+            match after {
                 Some(row) => batch.put(key, encode_value(&row)),
                 None => batch.remove(key),
             }

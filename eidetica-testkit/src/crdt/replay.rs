@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use eidetica_core::Arrival;
-use eidetica_crdt::{Cause, Crdt, Past, Path, Row, RowRange, Stamp, View, ViewError};
+use eidetica_crdt::{Cause, Crdt, Past, Path, Row, RowChange, RowRange, Stamp, View, ViewError};
 
 use super::{Ancestors, History};
 
@@ -83,8 +83,8 @@ pub fn replay_lazily<C: Crdt>(
                 error => return Err(asked_in_vain(error)),
             }
         }
-        for (key, row) in view.take_changes() {
-            match row {
+        for RowChange { key, after, .. } in view.take_changes() {
+            match after {
                 Some(row) => stored.insert(key, row),
                 None => stored.remove(&key),
             };
