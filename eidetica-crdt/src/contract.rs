@@ -91,6 +91,32 @@ pub struct Cause<'a> {
     pub past: &'a dyn Past,
 }
 
+impl Cause<'static> {
+    /// The cause of a transaction's operation before it is committed, counted by `number`: it saw
+    /// every row and is later than all; its stamps are placeholders.
+    pub fn in_draft(author: PublicKey, number: u64) -> Self {
+        let mut entry = [0xff; 32];
+        entry[24..].copy_from_slice(&number.to_be_bytes());
+        Self {
+            entry: EntryId::from_bytes(entry),
+            index: 0,
+            timestamp: Timestamp::from_bits(u64::MAX),
+            author,
+            arrival: Arrival(u64::MAX),
+            past: &Everything,
+        }
+    }
+}
+
+/// The past of a transaction's writes: all that its view holds.
+struct Everything;
+
+impl Past for Everything {
+    fn contains(&self, _: Arrival) -> bool {
+        true
+    }
+}
+
 impl Cause<'_> {
     /// The stamp of rows that this operation puts.
     pub fn stamp(&self) -> Stamp {

@@ -1,7 +1,13 @@
 //! Owns the handle of one database: offering entries, reading the log, and what of it changes.
 //! Stores and transactions build on it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex as StdMutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use eidetica_core::{
     Arrival, DatabaseId, EntryId, Height, Kind, PublicKey, SignedEntry, StoreName,
@@ -11,8 +17,10 @@ use eidetica_crdt::{Row, RowRange};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::{
-    IngestReport, Offer, Order, Snapshot, Source, StoreError, StoreErrorKind, Transaction,
+    Durability, IngestReport, Offer, Order, Snapshot, Source, StoreError, StoreErrorKind,
+    Transaction,
     clock::Clock,
+    commit::CommitQueue,
     ingest::{Chunk, Progress},
     node::NodeFields,
     nodes::Nodes,
@@ -23,6 +31,7 @@ use crate::{
     storage::Engine,
     transaction::current_view,
     views::OpenView,
+    writes::RecentWrites,
 };
 
 /// A database on this device; cheap to clone.
@@ -36,9 +45,16 @@ struct Inner {
     number: DatabaseNo,
     nodes: Nodes,
     recent: RecentViews,
+    writes: RecentWrites,
+    queue: CommitQueue,
     /// `None` while a commit is under way; left so when one fails or is dropped, and read anew.
     state: Mutex<Option<State>>,
+    /// Entries committed, durable or not.
+    committed: AtomicU64,
+    /// The set of entries that is durable: nothing else leaves this device.
     summary: watch::Sender<Summary>,
+    /// What is committed and not known to be durable.
+    deferred: StdMutex<Option<Summary>>,
 }
 
 /// The set of entries that is here, in short. Equal tips mean equal sets.
@@ -94,8 +110,12 @@ impl Database {
             number,
             nodes,
             recent: RecentViews::default(),
+            writes: RecentWrites::default(),
+            queue: CommitQueue::default(),
+            committed: AtomicU64::new(state.count),
             state: Mutex::new(Some(state)),
             summary,
+            deferred: StdMutex::default(),
         };
         let database = Self(Arc::new(inner));
         let mut guard = database.0.state.lock().await;
@@ -112,7 +132,7 @@ impl Database {
         self.0.id
     }
 
-    /// The set of entries that is here, as of the last commit.
+    /// The set of entries that is here, as of the last commit that is known to be durable.
     pub fn frontier(&self) -> Summary {
         self.0.summary.borrow().clone()
     }
@@ -122,7 +142,7 @@ impl Database {
         self.0.summary.borrow().level(key)
     }
 
-    /// Shows the set of entries as it changes.
+    /// Shows the set of entries that is durable as it changes.
     pub fn watch(&self) -> watch::Receiver<Summary> {
         self.0.summary.subscribe()
     }
@@ -137,6 +157,14 @@ impl Database {
 
     pub(crate) fn recent(&self) -> &RecentViews {
         &self.0.recent
+    }
+
+    pub(crate) fn writes(&self) -> &RecentWrites {
+        &self.0.writes
+    }
+
+    pub(crate) fn queue(&self) -> &CommitQueue {
+        &self.0.queue
     }
 
     pub(crate) fn number(&self) -> DatabaseNo {
@@ -169,9 +197,10 @@ impl Database {
                 None => chunk.extra(rows),
                 Some(_) => extra = Some(rows),
             }
-            progress = chunk.commit(&mut state).await?;
+            // What others are told of, such as cursors, must be durable.
+            progress = chunk.commit(&mut state, Durability::Immediate).await?;
         }
-        self.finish(guard, state).await?;
+        self.finish(guard, state, Durability::Immediate).await?;
         Ok(progress.report)
     }
 
@@ -181,9 +210,10 @@ impl Database {
         &self,
         mut guard: MutexGuard<'_, Option<State>>,
         mut state: State,
+        durability: Durability,
     ) -> Result<(), StoreError> {
         let settled = self.settle(&mut state).await;
-        self.publish(&state);
+        self.publish(&state, durability);
         *guard = settled.is_ok().then_some(state);
         settled
     }
@@ -198,6 +228,7 @@ impl Database {
         }
         self.0.nodes.clear();
         self.0.recent.clear();
+        self.0.writes.clear();
         // A commit whose caller went away may still be under way; this waits for it.
         self.0.engine.backend.flush().await?;
         let snapshot = self.0.engine.backend.snapshot().await?;
@@ -205,7 +236,7 @@ impl Database {
         drop(snapshot);
         self.settle(&mut state).await?;
         // What failed may have been committed before it did.
-        self.publish(&state);
+        self.publish(&state, Durability::Immediate);
         Ok(state)
     }
 
@@ -221,13 +252,43 @@ impl Database {
         }
     }
 
-    pub(crate) fn publish(&self, state: &State) {
+    /// Tells what is here now; what is not durable yet only to who asks for it here.
+    fn publish(&self, state: &State, durability: Durability) {
+        self.0.committed.store(state.count, Ordering::Release);
         let summary = Summary::of(state);
+        match durability {
+            Durability::Immediate => {
+                *self.deferred() = None;
+                self.show(summary);
+            }
+            Durability::Deferred => *self.deferred() = Some(summary),
+        }
+    }
+
+    fn show(&self, summary: Summary) {
         self.0.summary.send_if_modified(|now| {
             let changed = *now != summary;
             *now = summary;
             changed
         });
+    }
+
+    /// What the next flush makes durable.
+    pub(crate) fn take_deferred(&self) -> Option<Summary> {
+        self.deferred().take()
+    }
+
+    /// Tells what a flush has made durable, unless more has become so meanwhile.
+    pub(crate) fn flushed(&self, summary: Summary) {
+        if summary.count >= self.0.summary.borrow().count {
+            self.show(summary);
+        }
+    }
+
+    fn deferred(&self) -> std::sync::MutexGuard<'_, Option<Summary>> {
+        // A panic elsewhere leaves a summary that is whole.
+        let deferred = self.0.deferred.lock();
+        deferred.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where entries stand: their height and arrival, `None` for those that are not here.
@@ -304,7 +365,7 @@ impl Database {
         Ok(log)
     }
 
-    /// The entries that are not in the past of those of `seen` that are here, in order of
+    /// The durable entries that are not in the past of those of `seen` that are here, in order of
     /// arrival from `from` on. Without any, everything.
     ///
     /// # Errors
@@ -323,13 +384,13 @@ impl Database {
             seen: reader.clock_of(seen).await?,
             within: None,
             next: from,
-            end: reader.end,
+            end: Arrival(self.0.summary.borrow().count),
         })
     }
 
     async fn reader(&self) -> Result<Reader<'_>, StoreError> {
         // In this order everything before `end` is in the snapshot.
-        let end = Arrival(self.0.summary.borrow().count);
+        let end = Arrival(self.0.committed.load(Ordering::Acquire));
         Ok(Reader {
             nodes: &self.0.nodes,
             snapshot: self.0.engine.backend.snapshot().await?,
@@ -353,7 +414,8 @@ impl Database {
     pub async fn sample(&self, max: usize) -> Result<Vec<EntryId>, StoreError> {
         let reader = self.reader().await?;
         let mut sample = Vec::new();
-        for arrival in sample_arrivals(reader.end.0, max) {
+        let durable = self.0.summary.borrow().count;
+        for arrival in sample_arrivals(durable, max) {
             sample.push(self.nodes().row(&*reader.snapshot, arrival).await?.id());
         }
         Ok(sample)

@@ -6,9 +6,10 @@ use eidetica_crdt::{Doc, DocError, DocWriter, Path, PathError, Reading, Row, Row
 
 use crate::{
     Database, StoreError, StoreErrorKind, Transaction,
+    draft::{Draft, DraftGuard},
     kind::doc_kind,
-    rows::corrupt,
-    transaction::{Draft, current_view},
+    rows::{corrupt, invalid},
+    transaction::current_view,
     views::OpenView,
 };
 
@@ -75,7 +76,7 @@ impl DocStore {
     /// Nothing happens.
     pub async fn read(&self, path: impl IntoPath) -> Result<Reading, StoreError> {
         let path = path.into_path().map_err(invalid)?;
-        let mut view = match &self.at {
+        let view = match &self.at {
             Some(frontier) => {
                 self.database
                     .view_at(frontier, &self.store, &doc_kind())
@@ -89,7 +90,7 @@ impl DocStore {
                 view
             }
         };
-        read(&mut view, &path)
+        read(&view, &path)
     }
 }
 
@@ -140,6 +141,14 @@ pub struct DatabaseAt {
 }
 
 impl DatabaseAt {
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn frontier(&self) -> &[EntryId] {
+        &self.frontier
+    }
+
     /// The document of a store.
     ///
     /// # Errors
@@ -216,12 +225,10 @@ impl<'a> DocDraft<'a> {
     /// Nothing happens.
     pub async fn get(&self, path: impl IntoPath) -> Result<Option<Value>, StoreError> {
         let path = path.into_path().map_err(invalid)?;
-        let mut drafts = self.transaction.draft(&self.store).await?;
-        let draft = opened(drafts.get_mut(&self.store))?;
+        let mut draft = self.draft().await?;
         let range = RowRange::subtree(&path);
-        draft.view.load(self.transaction.snapshot(), &range).await?;
-        draft.read.push(range);
-        Ok(read(&mut draft.view, &path)?.winner.map(|(_, value)| value))
+        draft.read(self.transaction.snapshot(), range).await?;
+        Ok(read(&draft.view, &path)?.winner.map(|(_, value)| value))
     }
 
     /// Puts a value at a path, in place of what is there; missing maps above it are made.
@@ -238,12 +245,9 @@ impl<'a> DocDraft<'a> {
     ) -> Result<(), StoreError> {
         let path = path.into_path().map_err(invalid)?;
         let value = value.into();
-        let mut drafts = self.transaction.draft(&self.store).await?;
-        let draft = self.load(drafts.get_mut(&self.store), &path).await?;
-        draft
-            .writer
-            .set(draft.view.view_mut(), &path, &value)
-            .map_err(invalid)
+        let mut draft = self.load(&path).await?;
+        let Draft { view, writer, .. } = &mut *draft;
+        Ok(writer.set(view.view_mut(), &path, &value)?)
     }
 
     /// Removes what is at and below a path; tells whether there was anything.
@@ -255,23 +259,20 @@ impl<'a> DocDraft<'a> {
     /// The transaction has the write or not.
     pub async fn delete(&self, path: impl IntoPath) -> Result<bool, StoreError> {
         let path = path.into_path().map_err(invalid)?;
-        let mut drafts = self.transaction.draft(&self.store).await?;
-        let draft = self.load(drafts.get_mut(&self.store), &path).await?;
+        let mut draft = self.load(&path).await?;
         // That there is nothing to remove is an answer that may be overtaken.
         draft.read.push(RowRange::subtree(&path));
-        draft
-            .writer
-            .delete(draft.view.view_mut(), &path)
-            .map_err(invalid)
+        let Draft { view, writer, .. } = &mut *draft;
+        Ok(writer.delete(view.view_mut(), &path)?)
+    }
+
+    async fn draft(&self) -> Result<DraftGuard<'a, DocWriter>, StoreError> {
+        self.transaction.draft(&self.store).await
     }
 
     /// The store's draft with what a write at a path needs in memory.
-    async fn load<'d>(
-        &self,
-        draft: Option<&'d mut Draft>,
-        path: &Path,
-    ) -> Result<&'d mut Draft, StoreError> {
-        let draft = opened(draft)?;
+    async fn load(&self, path: &Path) -> Result<DraftGuard<'a, DocWriter>, StoreError> {
+        let mut draft = self.draft().await?;
         for range in DocWriter::ranges(path) {
             draft.view.load(self.transaction.snapshot(), &range).await?;
         }
@@ -279,21 +280,13 @@ impl<'a> DocDraft<'a> {
     }
 }
 
-fn opened(draft: Option<&mut Draft>) -> Result<&mut Draft, StoreError> {
-    draft.ok_or_else(|| StoreError::new(StoreErrorKind::Engine, "draft is not open"))
-}
-
-fn read(view: &mut OpenView, path: &Path) -> Result<Reading, StoreError> {
+fn read(view: &OpenView, path: &Path) -> Result<Reading, StoreError> {
     let range = RowRange::subtree(path);
     let rows = view
         .view()
         .scan(&range)
         .map_err(|e| corrupt("view").with_source(e))?;
     Doc::read(path, rows).map_err(|e| corrupt("view").with_source(e))
-}
-
-fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::new(StoreErrorKind::Invalid, error.to_string()).with_source(error)
 }
 
 pub(crate) fn store_name(store: &str) -> Result<StoreName, StoreError> {

@@ -213,7 +213,11 @@ impl<'a> Chunk<'a> {
     }
 
     /// Commits the chunk and brings the state's head up to date.
-    pub(crate) async fn commit(mut self, state: &mut State) -> Result<Progress, StoreError> {
+    pub(crate) async fn commit(
+        mut self,
+        state: &mut State,
+        durability: Durability,
+    ) -> Result<Progress, StoreError> {
         if self.progress.report.stored > self.progress.committed {
             self.write_state(state);
         }
@@ -225,7 +229,7 @@ impl<'a> Chunk<'a> {
             self.database
                 .engine()
                 .backend
-                .commit(batch, Durability::Immediate)
+                .commit(batch, durability)
                 .await?;
             self.database.nodes().commit_pending();
         }

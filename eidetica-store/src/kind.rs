@@ -9,6 +9,16 @@ use eidetica_core::{
 };
 use eidetica_crdt::{Cause, Crdt, Doc, Path, Row, RowRange, View, ViewError};
 
+use crate::{StoreError, StoreErrorKind};
+
+/// The kind of a CRDT's payloads.
+pub(crate) fn kind_of<C: Crdt>() -> Result<Kind, StoreError> {
+    Kind::new(C::KIND).map_err(|e| {
+        let message = format!("`{}` is no name of a kind: {e}", C::KIND);
+        StoreError::new(StoreErrorKind::Invalid, message).with_source(e)
+    })
+}
+
 /// The kind of documents.
 pub(crate) fn doc_kind() -> Kind {
     Kind::new(Doc::KIND).expect("a constant within the rules of names")

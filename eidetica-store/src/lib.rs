@@ -2,9 +2,12 @@
 
 mod backend;
 mod clock;
+mod commit;
+mod crdt_store;
 mod database;
 mod doc_store;
 mod doctor;
+mod draft;
 mod ingest;
 mod kind;
 mod node;
@@ -18,6 +21,7 @@ mod state;
 mod storage;
 mod transaction;
 mod views;
+mod writes;
 
 #[cfg(feature = "redb")]
 pub use crate::backend::redb::{RedbBackend, RedbOptions};
@@ -26,6 +30,7 @@ pub use crate::{
         Backend, BackendLimits, Durability, Key, KeyRange, Order, Precondition, Scan, Snapshot,
         Space, StoreError, StoreErrorKind, Write, WriteBatch, memory::MemoryBackend,
     },
+    crdt_store::{CrdtDraft, CrdtStore},
     database::{Database, Difference, Summary},
     doc_store::{DatabaseAt, DocDraft, DocStore, IntoPath, SettingsStore},
     doctor::Problem,
@@ -33,6 +38,6 @@ pub use crate::{
     kind::Kinds,
     node::Source,
     refusal::{Incomplete, Refusal, Rule},
-    storage::Storage,
+    storage::{Storage, StorageOptions},
     transaction::Transaction,
 };

@@ -227,6 +227,11 @@ pub(crate) fn corrupt(what: &str) -> StoreError {
     )
 }
 
+/// A call that breaks a rule of the API.
+pub(crate) fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::new(StoreErrorKind::Invalid, error.to_string()).with_source(error)
+}
+
 fn numbered(n: DatabaseNo, rest: &[u8]) -> Vec<u8> {
     [&n.0.to_be_bytes()[..], rest].concat()
 }

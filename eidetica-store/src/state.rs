@@ -218,6 +218,26 @@ impl State {
     }
 }
 
+/// How many entries a database has in a snapshot, and the tips of them.
+pub(crate) async fn load_tips(
+    snapshot: &dyn Snapshot,
+    number: DatabaseNo,
+) -> Result<(u64, Vec<EntryId>), StoreError> {
+    let head = snapshot.get_many(&[rows::head_key(number)]).await?.pop();
+    let Some(head) = head.flatten() else {
+        return Ok((0, Vec::new()));
+    };
+    let head: Head = rows::decode(&head, "head")?;
+    let mut tips: Vec<_> = head.tips.iter().map(|(_, id)| *id).collect();
+    if head.more_tips > 0 {
+        let beyond = rows::database_range(crate::Space::Tip, number);
+        for (_, value) in scan_all(snapshot, beyond).await? {
+            tips.push(rows::decode(&value, "tip")?);
+        }
+    }
+    Ok((head.count, tips))
+}
+
 /// SHA-256 over the ascending ids.
 pub(crate) fn tips_digest(tips: impl IntoIterator<Item = EntryId>) -> [u8; 32] {
     let mut tips: Vec<_> = tips.into_iter().collect();

@@ -31,6 +31,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) device: SecretKey,
+    /// Of transactions; everything else is durable at once.
+    pub(crate) durability: Durability,
 }
 
 impl fmt::Debug for Engine {
@@ -50,6 +52,43 @@ impl Engine {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+}
+
+/// How a [`Storage`] is opened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StorageOptions {
+    /// The kinds of CRDT that it can read; documents alone unless told.
+    pub kinds: Kinds,
+    /// When a transaction's commit is safe from power loss: when it returns, unless told. With
+    /// [`Durability::Deferred`] only [`Storage::flush`] makes it so; until then it is shown to
+    /// this program and to nobody else. What others are told of is durable either way.
+    pub durability: Durability,
+}
+
+impl Default for StorageOptions {
+    fn default() -> Self {
+        Self {
+            kinds: Kinds::default(),
+            durability: Durability::Immediate,
+        }
+    }
+}
+
+impl StorageOptions {
+    /// Sets the kinds of CRDT.
+    #[must_use]
+    pub fn with_kinds(mut self, kinds: Kinds) -> Self {
+        self.kinds = kinds;
+        self
+    }
+
+    /// Sets when commits are safe.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
     }
 }
 
@@ -78,7 +117,7 @@ impl Storage {
     /// Nothing is lost; open again.
     pub async fn open(
         backend: Arc<dyn Backend>,
-        kinds: Kinds,
+        options: StorageOptions,
         clock: Arc<dyn WallClock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StoreError> {
@@ -105,10 +144,11 @@ impl Storage {
         drop(snapshot);
         let engine = Arc::new(Engine {
             backend,
-            kinds,
+            kinds: options.kinds,
             clock,
             entropy,
             device,
+            durability: options.durability,
         });
         let databases = Arc::new(Mutex::new(Databases {
             open: HashMap::new(),
@@ -305,6 +345,26 @@ impl Storage {
             .backend
             .commit(batch, Durability::Immediate)
             .await
+    }
+
+    /// Makes everything committed durable.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// The flush may still happen.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let open: Vec<_> = self.lock().open.values().cloned().collect();
+        let deferred = open.iter().map(Database::take_deferred);
+        let deferred: Vec<_> = deferred.collect();
+        self.engine.backend.flush().await?;
+        for (database, summary) in open.iter().zip(deferred) {
+            if let Some(summary) = summary {
+                database.flushed(summary);
+            }
+        }
+        Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Databases> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use eidetica_core::{Entropy, WallClock};
 use eidetica_crdt::Crdt;
-use eidetica_store::{Backend, Kinds, MemoryBackend, Storage};
+use eidetica_store::{Backend, Kinds, MemoryBackend, Storage, StorageOptions};
 use eidetica_sync::Sync;
 use eidetica_transport::SyncTransport;
 
@@ -118,7 +118,8 @@ impl InstanceBuilder {
     /// Nothing is lost; open again.
     pub async fn open(self) -> Result<Instance, Error> {
         let backend = self.open_backend()?;
-        let storage = Storage::open(backend, self.kinds, self.clock, self.entropy).await?;
+        let options = StorageOptions::default().with_kinds(self.kinds);
+        let storage = Storage::open(backend, options, self.clock, self.entropy).await?;
         let sync = Sync::new(storage.clone())?;
         #[cfg(feature = "quic")]
         sync.register_transport(quic(&storage, self.quic));

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eidetica_core::{Arrival, EntryId, PublicKey, Timestamp};
+use eidetica_core::PublicKey;
 
 use super::{Doc, DocError, DocOp, MAX_DOC_OPERATIONS, RowValue};
-use crate::{Cause, Container, Crdt, Past, Path, RowRange, Scalar, Value, View, ViewError};
+use crate::{Cause, Container, Crdt, Path, RowRange, Scalar, Value, View, ViewError};
 
 /// The writes of one transaction to one document.
 ///
@@ -138,16 +138,7 @@ impl DocWriter {
     }
 
     fn apply(&self, view: &mut View, op: &DocOp) -> Result<(), DocError> {
-        let mut entry = [0xff; 32];
-        entry[24..].copy_from_slice(&self.next.to_be_bytes());
-        let cause = Cause {
-            entry: EntryId::from_bytes(entry),
-            index: 0,
-            timestamp: Timestamp::from_bits(u64::MAX),
-            author: self.author,
-            arrival: Arrival(u64::MAX),
-            past: &Everything,
-        };
+        let cause = Cause::in_draft(self.author, self.next);
         Ok(Doc::apply(view, &cause, op)?)
     }
 
@@ -170,15 +161,6 @@ impl DocWriter {
         self.by_path
             .range(from..)
             .take_while(|(place, _)| path.is_prefix_of(place))
-    }
-}
-
-/// The past of a transaction's writes: all that its view holds.
-struct Everything;
-
-impl Past for Everything {
-    fn contains(&self, _: Arrival) -> bool {
-        true
     }
 }
 

@@ -8,7 +8,8 @@ use super::Key;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// Preconditions failed on these keys: read again and retry.
+    /// What the write was made upon has changed, these keys where they are known: read again and
+    /// retry.
     Conflict(Vec<Key>),
     /// A key, value or batch is over the backend's limits: make it smaller.
     TooLarge,
@@ -61,6 +62,11 @@ impl StoreError {
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same for another caller; what caused it stays with the first.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.kind.clone(), self.message.clone())
     }
 
     /// What to do about it.

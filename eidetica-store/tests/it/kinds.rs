@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eidetica_core::{Kind, Payload, StoreName, Timestamp, VerifiedEntry};
 use eidetica_crdt::{Cause, Crdt, Path, Row, View, ViewError};
-use eidetica_store::{Backend, Kinds, Storage, StoreErrorKind};
+use eidetica_store::{Backend, Kinds, Storage, StorageOptions, StoreErrorKind};
 use eidetica_testkit::{
     SeededEntropy, SimClock,
     entries::{child, database_of, device_key, root},
@@ -36,9 +36,14 @@ impl Crdt for Growing {
 async fn open(backend: &Arc<dyn Backend>, kinds: Kinds) -> Storage {
     let clock = Arc::new(SimClock::default());
     let entropy = Arc::new(SeededEntropy::new(0));
-    Storage::open(Arc::clone(backend), kinds, clock, entropy)
-        .await
-        .unwrap()
+    Storage::open(
+        Arc::clone(backend),
+        StorageOptions::default().with_kinds(kinds),
+        clock,
+        entropy,
+    )
+    .await
+    .unwrap()
 }
 
 fn store() -> StoreName {

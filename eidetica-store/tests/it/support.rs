@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use eidetica_core::{DatabaseId, EntryId, Kind, StoreName, Timestamp, VerifiedEntry};
 use eidetica_crdt::{DocOp, Path, Scalar};
 use eidetica_store::{
-    Backend, Database, IngestReport, KeyRange, Kinds, MemoryBackend, Offer, Order, Snapshot,
-    Source, Space, Storage,
+    Backend, Database, IngestReport, KeyRange, MemoryBackend, Offer, Order, Snapshot, Source,
+    Space, Storage, StorageOptions,
 };
 use eidetica_testkit::{SeededEntropy, SimClock, arb::history::doc_change, crdt::LiveRow};
 
@@ -27,7 +27,7 @@ pub(crate) async fn open(backend: Arc<dyn Backend>) -> Storage {
 pub(crate) async fn open_as(backend: Arc<dyn Backend>, device: u64) -> Storage {
     let clock = Arc::new(SimClock::default());
     let entropy = Arc::new(SeededEntropy::new(device));
-    Storage::open(backend, Kinds::default(), clock, entropy)
+    Storage::open(backend, StorageOptions::default(), clock, entropy)
         .await
         .unwrap()
 }

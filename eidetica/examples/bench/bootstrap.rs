@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use eidetica::{
     DatabaseId, DatabaseTicket, Level, OsEntropy, PeerAddress, SystemClock,
     core::Arrival,
-    store::{Kinds, Storage},
+    store::{Storage, StorageOptions},
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,8 @@ async fn raw(folder: &Path, served: &Path, database: DatabaseId) -> Outcome<Dura
         .await?;
     let recorder = Recorder::open(&folder.join("recorded.redb"))?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
-    let storage = Storage::open(recorder.clone(), Kinds::default(), clock, entropy).await?;
+    let storage =
+        Storage::open(recorder.clone(), StorageOptions::default(), clock, entropy).await?;
     let replica = storage.attach(database).await?;
     recorder.take();
     let raw = Raw::open(&folder.join("raw.redb"))?;

@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use eidetica::{
     Database, DatabaseId, OsEntropy, SystemClock,
-    store::{Kinds, Storage},
+    store::{Storage, StorageOptions},
 };
 use tokio::time::Instant;
 
@@ -90,7 +90,8 @@ async fn commit(folder: &Path, length: u64, id: DatabaseId) -> Outcome<Took> {
     let recorder = Recorder::open(&folder.join(format!("ours-{length}.redb")))?;
     let raw = Raw::open(&folder.join(format!("raw-{length}.redb")))?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
-    let storage = Storage::open(recorder.clone(), Kinds::default(), clock, entropy).await?;
+    let storage =
+        Storage::open(recorder.clone(), StorageOptions::default(), clock, entropy).await?;
     let database = storage.database(id).await?;
     let mut took = Took::default();
     // The first turn warms both caches.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eidetica::{
     Database, OsEntropy, SystemClock,
-    store::{Key, Kinds, Space, Storage, Write, WriteBatch},
+    store::{Key, Space, Storage, StorageOptions, Write, WriteBatch},
 };
 use tokio::time::Instant;
 
@@ -31,7 +31,8 @@ pub(crate) async fn measure() -> Outcome<Vec<Measure>> {
     let file = folder.path().join("read.redb");
     let recorder = Recorder::open(&file)?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
-    let storage = Storage::open(recorder.clone(), Kinds::default(), clock, entropy).await?;
+    let storage =
+        Storage::open(recorder.clone(), StorageOptions::default(), clock, entropy).await?;
     let database = storage.create_database("bench").await?;
     let mut keys = Vec::with_capacity(ROWS);
     for first in (0..ROWS).step_by(ROWS_AN_ENTRY) {

@@ -1,0 +1,106 @@
+//! Owns which rows the newest entries wrote, so that a commit can tell whether what its
+//! transaction saw still holds. What becomes of one that was overtaken is `commit`'s.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use eidetica_core::{Arrival, SignedEntry};
+use eidetica_crdt::RowRange;
+
+use crate::{
+    Database, Snapshot, StoreError,
+    draft::Ranges,
+    kind::{Kinds, Reading},
+};
+
+/// Entries whose writes are kept.
+const ENTRIES: usize = 4096;
+/// Ranges of one entry that are kept; the writes of one that has more are read again.
+const RANGES: usize = 1024;
+
+/// What the newest entries wrote, by arrival.
+#[derive(Debug, Default)]
+pub(crate) struct RecentWrites(Mutex<BTreeMap<Arrival, Arc<Ranges>>>);
+
+impl RecentWrites {
+    pub(crate) fn insert(&self, arrival: Arrival, written: Arc<Ranges>) {
+        if written.values().map(Vec::len).sum::<usize>() > RANGES {
+            return;
+        }
+        let mut recent = self.lock();
+        recent.insert(arrival, written);
+        if recent.len() > ENTRIES {
+            recent.pop_first();
+        }
+    }
+
+    fn get(&self, arrival: Arrival) -> Option<Arc<Ranges>> {
+        self.lock().get(&arrival).map(Arc::clone)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arrival, Arc<Ranges>>> {
+        // A panic elsewhere leaves a map that is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an entry that arrived in a span wrote to any of the rows that were touched.
+pub(crate) async fn is_overtaken(
+    database: &Database,
+    snapshot: &dyn Snapshot,
+    span: std::ops::Range<u64>,
+    touched: &Ranges,
+) -> Result<bool, StoreError> {
+    if touched.is_empty() {
+        return Ok(false);
+    }
+    for arrival in span.map(Arrival) {
+        let written = match database.writes().get(arrival) {
+            Some(written) => written,
+            None => {
+                let row = database.nodes().row(snapshot, arrival).await?;
+                let entry = database.nodes().entry(snapshot, arrival, row).await?;
+                let written = Arc::new(written_by(&database.engine().kinds, &entry));
+                database.writes().insert(arrival, Arc::clone(&written));
+                written
+            }
+        };
+        if meet(touched, &written) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The rows that an entry may have put or superseded.
+fn written_by(kinds: &Kinds, entry: &SignedEntry) -> Ranges {
+    let places = entry.header().changes.iter().zip(entry.payloads());
+    let written = places.filter_map(|(change, payload)| {
+        let Ok((_, Reading::Operations(operations))) = kinds.read(payload.as_ref()?) else {
+            return None;
+        };
+        let ranges = (0..operations.len()).map(|i| operations.supersedes(i));
+        Some((change.store.clone(), ranges.collect()))
+    });
+    written.collect()
+}
+
+fn meet(a: &Ranges, b: &Ranges) -> bool {
+    a.iter().any(|(store, ours)| {
+        let theirs = b.get(store).map_or(&[][..], Vec::as_slice);
+        ours.iter()
+            .any(|ours| theirs.iter().any(|theirs| overlap(ours, theirs)))
+    })
+}
+
+fn overlap(a: &RowRange, b: &RowRange) -> bool {
+    a.end.as_ref().is_none_or(|end| b.start < *end)
+        && b.end.as_ref().is_none_or(|end| a.start < *end)
+}
