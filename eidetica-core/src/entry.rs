@@ -63,7 +63,7 @@ pub struct Change {
 }
 
 /// What the author signed. Its canonical bytes are postcard, at most 16 KiB.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Header {
     /// The entry format; 1.
     pub version: u8,
@@ -81,6 +81,40 @@ pub struct Header {
     pub author: PublicKey,
     /// Ascending by store, distinct, at most 64.
     pub changes: Vec<Change>,
+}
+
+/// A [`Header`] as it is read, its author not yet known to be a key.
+#[derive(Deserialize)]
+struct RawHeader {
+    version: u8,
+    origin: Origin,
+    parents: Vec<EntryId>,
+    height: Height,
+    seq: u64,
+    timestamp: Timestamp,
+    #[serde(with = "crate::wire")]
+    author: [u8; 32],
+    changes: Vec<Change>,
+}
+
+impl RawHeader {
+    /// Parses the author unless it is the one that is known already.
+    fn parse(self, known: Option<PublicKey>) -> Result<Header, EntryError> {
+        let author = match known {
+            Some(known) if *known.as_bytes() == self.author => known,
+            _ => PublicKey::from_bytes(self.author).map_err(|_| EntryError::NotCanonical)?,
+        };
+        Ok(Header {
+            version: self.version,
+            origin: self.origin,
+            parents: self.parents,
+            height: self.height,
+            seq: self.seq,
+            timestamp: self.timestamp,
+            author,
+            changes: self.changes,
+        })
+    }
 }
 
 /// Why bytes are no entry, or parts make none.
@@ -238,6 +272,20 @@ impl SignedEntry {
         core: impl Into<Arc<[u8]>>,
         payloads: Vec<Option<Arc<[u8]>>>,
     ) -> Result<Self, EntryError> {
+        Self::decode_known(core, payloads, None)
+    }
+
+    /// Reads core bytes as [`SignedEntry::decode`] does, with the same result. An author equal to
+    /// `known` is not parsed again: whether 32 bytes are a point of the curve is most of the work
+    /// of reading an entry, and one key signs many.
+    ///
+    /// # Errors
+    /// The bytes are not canonical, over a format limit, or of an unknown version.
+    pub fn decode_known(
+        core: impl Into<Arc<[u8]>>,
+        payloads: Vec<Option<Arc<[u8]>>>,
+        known: Option<PublicKey>,
+    ) -> Result<Self, EntryError> {
         let core = core.into();
         match core.first() {
             Some(&FORMAT_VERSION) => {}
@@ -252,8 +300,9 @@ impl SignedEntry {
             return Err(EntryError::HeaderTooLarge(header_len));
         }
         let (header_bytes, signature) = core.split_at(header_len);
-        let header: Header =
+        let raw: RawHeader =
             postcard::from_bytes(header_bytes).map_err(|_| EntryError::NotCanonical)?;
+        let header = raw.parse(known)?;
         header.check()?;
         if header.to_bytes() != header_bytes {
             return Err(EntryError::NotCanonical);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eidetica_core::{Arrival, EntryId, Height, SignedEntry};
+use eidetica_core::{Arrival, EntryId, Height, PublicKey, SignedEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -141,8 +141,10 @@ impl StoredRow {
     }
 
     /// Puts the entry together; `large` gives the payloads of [`StoredRow::payload_rows`].
+    /// An author equal to `known` is not parsed again.
     pub(crate) fn into_entry(
         self,
+        known: Option<PublicKey>,
         mut large: impl FnMut(usize) -> Option<Vec<u8>>,
     ) -> Result<SignedEntry, StoreError> {
         let payloads = self
@@ -157,7 +159,8 @@ impl StoredRow {
                 PayloadPlace::Absent => Ok(None),
             });
         let payloads = payloads.collect::<Result<_, _>>()?;
-        SignedEntry::decode(self.core, payloads).map_err(|e| corrupt("log").with_source(e))
+        SignedEntry::decode_known(self.core, payloads, known)
+            .map_err(|e| corrupt("log").with_source(e))
     }
 }
 

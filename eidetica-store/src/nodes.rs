@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use eidetica_core::{Arrival, EntryId, SignedEntry};
+use eidetica_core::{Arrival, EntryId, PublicKey, SignedEntry};
 
 use crate::{
     Order, Snapshot, StoreError,
@@ -33,6 +33,8 @@ struct Cache {
     /// Nodes of the commit under way, which are in no backend yet. Only the writer asks for them:
     /// readers look no further than the last commit.
     pending: Half,
+    /// Keys of authors by their number, so that each is parsed once. A wrong one costs time only.
+    authors: HashMap<u32, PublicKey>,
 }
 
 #[derive(Debug, Default)]
@@ -169,8 +171,19 @@ impl Nodes {
             .payload_rows()
             .map(|i| rows::pay_key(self.number, arrival, i))
             .collect();
-        let mut large = snapshot.get_many(&keys).await?.into_iter();
-        row.into_entry(|_| large.next().flatten())
+        let mut large = match keys.is_empty() {
+            true => Vec::new(),
+            false => snapshot.get_many(&keys).await?,
+        }
+        .into_iter();
+        let number = row.fields.author;
+        let known = self.cache().authors.get(&number).copied();
+        let entry = row.into_entry(known, |_| large.next().flatten())?;
+        let author = entry.header().author;
+        if known != Some(author) {
+            self.cache().authors.insert(number, author);
+        }
+        Ok(entry)
     }
 
     /// Where an entry stands in the causal index: its lane and position.

@@ -77,6 +77,27 @@ fn every_flipped_bit_of_an_entry_is_refused() {
 }
 
 #[test]
+fn an_entry_reads_alike_whether_its_author_is_known_or_not() {
+    let entry = entry(1, 1);
+    let (mine, other) = (entry.header().author, SecretKey::from_bytes(&[2; 32]));
+    let bits = entry.core_bytes().len() * 8;
+    for bit in (0..bits).map(Some).chain([None]) {
+        let mut core = entry.core_bytes().to_vec();
+        if let Some(bit) = bit {
+            core[bit / 8] ^= 1 << (bit % 8);
+        }
+        let read = |known| {
+            let payloads = entry.payloads().to_vec();
+            SignedEntry::decode_known(core.clone(), payloads, known)
+        };
+        let expected = SignedEntry::decode(core.clone(), entry.payloads().to_vec());
+        for known in [mine, other.public()] {
+            assert_eq!(read(Some(known)), expected, "bit {bit:?}");
+        }
+    }
+}
+
+#[test]
 fn a_payload_of_another_length_is_refused() {
     let entry = entry(1, 1);
     let mut payload = entry.payloads()[0].as_ref().unwrap().to_vec();
