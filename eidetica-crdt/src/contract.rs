@@ -6,7 +6,7 @@ use std::fmt;
 use eidetica_core::{Arrival, EntryId, PayloadError, PublicKey, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Row, RowRange, Stamp, View};
+use crate::{Path, Row, RowRange, Stamp, View};
 
 /// An operation-based CRDT over ordered rows. Operations arrive in causal order, each once; the
 /// one law is that *concurrent operations commute*: every causal order gives the same rows.
@@ -56,12 +56,17 @@ pub trait Crdt: fmt::Debug + Send + Sync + 'static {
 pub enum ViewError {
     /// Rows of this range are missing in memory.
     NotLoaded(RowRange),
+    /// A row is not one that the kind wrote; its place and stamp.
+    Damaged(Path, Stamp),
 }
 
 impl fmt::Display for ViewError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotLoaded(_) => f.write_str("rows of the view are not loaded"),
+            Self::Damaged(path, stamp) => {
+                write!(f, "row is damaged. path=`{path}` entry=`{}`", stamp.entry)
+            }
         }
     }
 }

@@ -2,16 +2,27 @@
 
 mod contract;
 mod doc;
+mod leaf;
 mod path;
 mod row;
+mod row_id;
+mod sort_key;
+mod table;
 mod value;
 mod view;
 
 pub use crate::{
     contract::{Cause, Crdt, Past, ViewError},
     doc::{Doc, DocError, DocOp, DocWriter, MAX_DOC_OPERATIONS, Reading},
+    leaf::{Leaf, LeafError},
     path::{Path, PathError, Segment},
     row::{Row, RowRange, Stamp},
+    row_id::{RowId, RowIdError},
+    sort_key::{SORTED_BYTES, SortKey},
+    table::{
+        FieldConflict, MAX_TABLE_OPERATIONS, RowReading, TableError, TableKind, TableOp,
+        TableWriter,
+    },
     value::{Container, Scalar, Value},
     view::{RowChange, View},
 };

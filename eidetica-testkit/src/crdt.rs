@@ -1,5 +1,5 @@
 //! Owns the laws that every CRDT keeps, checked on random histories of several devices, and the
-//! oracle of documents. What an entry is, and how it is stored, plays no part here.
+//! oracles of documents and tables. What an entry is, and how it is stored, plays no part here.
 //!
 //! The whole test file of a CRDT:
 //!
@@ -15,11 +15,14 @@ mod history;
 pub mod laws;
 pub mod oracle;
 mod replay;
+mod table;
+pub mod table_oracle;
 
 pub use self::{
     doc::{doc_operations, doc_paths},
     history::{Ancestors, History, HistoryEntry, histories, orders},
     replay::{LawBroken, LiveRow, replay, replay_lazily},
+    table::{leaves, table_operations},
 };
 
 /// Declares the tests of the laws for a [`Crdt`](eidetica_crdt::Crdt), 256 random histories each,

@@ -8,4 +8,5 @@ mod mutants;
 mod oracle;
 mod reading;
 mod replica;
+mod table;
 mod writing;

@@ -1,0 +1,8 @@
+//! Owns the tests of tables from outside.
+
+mod format;
+mod laws;
+mod mutants;
+mod reading;
+mod replica;
+mod writing;
