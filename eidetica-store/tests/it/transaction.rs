@@ -1,6 +1,7 @@
 //! Owns the proof of transactions: what they read, what their entries stand on, and that they
 //! land whole or not at all.
 
+mod group;
 mod parents;
 
 use std::sync::Arc;

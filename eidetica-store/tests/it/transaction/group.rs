@@ -1,0 +1,220 @@
+//! Owns the proof of commits that are shared: who waits together lands together, each by itself
+//! whole or not at all, and what is not durable is told to nobody.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use eidetica_core::{Arrival, EntryId};
+use eidetica_crdt::Value;
+use eidetica_store::{
+    Backend, BackendLimits, Database, Durability, Key, MemoryBackend, Snapshot, Storage,
+    StorageOptions, StoreError, StoreErrorKind, WriteBatch,
+};
+use eidetica_testkit::{SeededEntropy, SimClock, entries::device_key};
+use tokio::{sync::Semaphore, task::JoinHandle};
+
+use super::get;
+use crate::support::{block_on, open};
+
+/// A backend whose commits wait until they are let through.
+#[derive(Debug)]
+struct Gated {
+    inner: MemoryBackend,
+    gate: Semaphore,
+    commits: AtomicU64,
+}
+
+impl Gated {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryBackend::new(),
+            gate: Semaphore::new(0),
+            commits: AtomicU64::new(0),
+        })
+    }
+
+    fn let_through(&self, commits: usize) {
+        self.gate.add_permits(commits);
+    }
+}
+
+#[async_trait]
+impl Backend for Gated {
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.snapshot().await
+    }
+
+    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        self.gate.acquire().await.unwrap().forget();
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.inner.commit(batch, durability).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush().await
+    }
+
+    async fn changed(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.changed(key).await
+    }
+
+    fn limits(&self) -> BackendLimits {
+        self.inner.limits()
+    }
+}
+
+async fn gated() -> (Arc<Gated>, Database) {
+    let backend = Gated::new();
+    backend.let_through(2);
+    let storage = open(backend.clone()).await;
+    let database = storage.create_database("test").await.unwrap();
+    (backend, database)
+}
+
+type Commit = JoinHandle<Result<EntryId, StoreError>>;
+
+/// Begins a commit of one value, as far as it goes by itself.
+async fn begin(database: &Database, path: &str, value: i64) -> Commit {
+    let tx = database.transaction().await.unwrap();
+    tx.doc("notes").unwrap().set(path, value).await.unwrap();
+    spawn(tx.commit()).await
+}
+
+async fn spawn(
+    commit: impl Future<Output = Result<EntryId, StoreError>> + Send + 'static,
+) -> Commit {
+    let task = tokio::spawn(commit);
+    tokio::task::yield_now().await;
+    task
+}
+
+#[test]
+fn transactions_that_wait_together_share_a_commit() {
+    block_on(async {
+        let (backend, database) = gated().await;
+        let mut tasks = vec![begin(&database, "first", 0).await];
+        for n in 0..63 {
+            tasks.push(begin(&database, &format!("n{n}"), n).await);
+        }
+        let before = backend.commits.load(Ordering::SeqCst);
+        backend.let_through(2);
+        let mut ids = Vec::new();
+        for task in tasks {
+            ids.push(task.await.unwrap().unwrap());
+        }
+        assert_eq!(backend.commits.load(Ordering::SeqCst), before + 2);
+        assert_eq!(database.frontier().count, 65);
+        assert_eq!(database.frontier().tips, ids[63..]);
+        for n in 0..63 {
+            assert_eq!(get(&database, &format!("n{n}")).await, Some(Value::from(n)));
+        }
+        let log = database.log(usize::MAX).await.unwrap();
+        for pair in log.windows(2) {
+            assert_eq!(pair[0].1.header().parents, [pair[1].1.id()]);
+        }
+    });
+}
+
+#[test]
+fn of_two_that_write_one_place_in_a_shared_commit_both_values_stay_live() {
+    block_on(async {
+        let (backend, database) = gated().await;
+        let mut tasks = vec![begin(&database, "first", 0).await];
+        tasks.push(begin(&database, "theme", 1).await);
+        tasks.push(begin(&database, "theme", 2).await);
+        let tx = database.transaction().await.unwrap();
+        tx.doc("notes").unwrap().set("theme", 3).await.unwrap();
+        let unchanged = spawn(tx.commit_if_unchanged()).await;
+        backend.let_through(2);
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        let error = unchanged.await.unwrap().unwrap_err();
+        assert_eq!(*error.kind(), StoreErrorKind::Conflict(Vec::new()));
+        let reading = database.doc("notes").unwrap().read("theme").await.unwrap();
+        assert_eq!(reading.conflicts.len(), 1);
+        assert_eq!(database.frontier().tips.len(), 2);
+    });
+}
+
+#[test]
+fn a_transaction_that_is_refused_does_not_hinder_those_beside_it() {
+    block_on(async {
+        let (backend, database) = gated().await;
+        let first = begin(&database, "first", 0).await;
+        let before = begin(&database, "before", 1).await;
+        let tx = database.transaction().await.unwrap();
+        let tx = tx.with_author(device_key(9));
+        tx.doc("notes").unwrap().set("stranger", 1).await.unwrap();
+        let refused = spawn(tx.commit()).await;
+        let behind = begin(&database, "behind", 2).await;
+        backend.let_through(2);
+        for task in [first, before, behind] {
+            task.await.unwrap().unwrap();
+        }
+        let error = refused.await.unwrap().unwrap_err();
+        assert_eq!(*error.kind(), StoreErrorKind::Permission);
+        assert_eq!(get(&database, "behind").await, Some(Value::from(2)));
+        assert_eq!(get(&database, "stranger").await, None);
+        assert_eq!(database.frontier().count, 4);
+    });
+}
+
+#[test]
+fn when_the_caller_that_commits_for_others_goes_away_they_find_out_or_do_it() {
+    block_on(async {
+        for lets_through in [false, true] {
+            let (backend, database) = gated().await;
+            let first = begin(&database, "first", 0).await;
+            let leader = begin(&database, "leader", 1).await;
+            let other = begin(&database, "other", 2).await;
+            backend.let_through(1);
+            first.await.unwrap().unwrap();
+            // Now the second makes the entries of both, and waits for its commit.
+            if lets_through {
+                backend.let_through(1);
+            }
+            leader.abort();
+            backend.let_through(1);
+            let id = other.await.unwrap().unwrap();
+            assert!(database.entry(&id).await.unwrap().is_some());
+            assert_eq!(get(&database, "other").await, Some(Value::from(2)));
+            let log = database.log(usize::MAX).await.unwrap();
+            assert_eq!(log.iter().filter(|(_, entry)| entry.id() == id).count(), 1);
+            assert!(log.len() <= 4, "{} entries", log.len());
+        }
+    });
+}
+
+#[test]
+fn what_is_not_durable_is_read_here_and_told_to_nobody() {
+    block_on(async {
+        let options = StorageOptions::default().with_durability(Durability::Deferred);
+        let (clock, entropy) = (SimClock::default(), SeededEntropy::new(0));
+        let backend = Arc::new(MemoryBackend::new());
+        let storage = Storage::open(backend, options, Arc::new(clock), Arc::new(entropy));
+        let storage = storage.await.unwrap();
+        let database = storage.create_database("test").await.unwrap();
+        let durable = database.frontier();
+        let tx = database.transaction().await.unwrap();
+        tx.doc("notes").unwrap().set("a", 1).await.unwrap();
+        let id = tx.commit().await.unwrap();
+        assert_eq!(get(&database, "a").await, Some(Value::from(1)));
+        let then = database.at(&[id]).await.unwrap();
+        let value = then.doc("notes").unwrap().get("a").await.unwrap();
+        assert_eq!(value, Some(Value::from(1)));
+        assert_eq!(database.frontier(), durable);
+        let told = async || {
+            let difference = database.difference(&[], Arrival(0)).await;
+            difference.unwrap().next_chunk(10).await.unwrap().len()
+        };
+        assert_eq!(told().await, 1);
+        assert!(!database.sample(9).await.unwrap().contains(&id));
+        storage.flush().await.unwrap();
+        assert_eq!(database.frontier().tips, [id]);
+        assert_eq!(told().await, 2);
+    });
+}
