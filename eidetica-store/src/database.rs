@@ -273,13 +273,15 @@ impl Database {
         });
     }
 
-    /// What the next flush makes durable.
-    pub(crate) fn take_deferred(&self) -> Option<Summary> {
-        self.deferred().take()
+    /// What a flush that begins now makes durable.
+    pub(crate) fn to_flush(&self) -> Option<Summary> {
+        self.deferred().clone()
     }
 
     /// Tells what a flush has made durable, unless more has become so meanwhile.
     pub(crate) fn flushed(&self, summary: Summary) {
+        self.deferred()
+            .take_if(|newest| newest.count == summary.count);
         if summary.count >= self.0.summary.borrow().count {
             self.show(summary);
         }

@@ -356,8 +356,7 @@ impl Storage {
     /// The flush may still happen.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let open: Vec<_> = self.lock().open.values().cloned().collect();
-        let deferred = open.iter().map(Database::take_deferred);
-        let deferred: Vec<_> = deferred.collect();
+        let deferred: Vec<_> = open.iter().map(Database::to_flush).collect();
         self.engine.backend.flush().await?;
         for (database, summary) in open.iter().zip(deferred) {
             if let Some(summary) = summary {

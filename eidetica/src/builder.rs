@@ -12,7 +12,7 @@ use eidetica_store::{Backend, Kinds, MemoryBackend, Storage, StorageOptions};
 use eidetica_sync::Sync;
 use eidetica_transport::SyncTransport;
 
-use crate::{Error, Instance, OsEntropy, SystemClock};
+use crate::{Durability, Error, Instance, OsEntropy, SystemClock};
 
 /// Puts an [`Instance`] together. Without a backend everything is kept in memory.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct InstanceBuilder {
     #[cfg(feature = "redb")]
     redb: Option<PathBuf>,
     kinds: Kinds,
+    durability: Durability,
     clock: Arc<dyn WallClock>,
     entropy: Arc<dyn Entropy>,
     transports: Vec<Arc<dyn SyncTransport>>,
@@ -37,6 +38,7 @@ impl Default for InstanceBuilder {
             #[cfg(feature = "redb")]
             redb: None,
             kinds: Kinds::default(),
+            durability: Durability::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
             transports: Vec::new(),
@@ -68,6 +70,13 @@ impl InstanceBuilder {
     #[must_use]
     pub fn kind<C: Crdt>(mut self) -> Self {
         self.kinds = self.kinds.with::<C>();
+        self
+    }
+
+    /// When what is committed is safe from power loss; when the commit returns, unless told.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 
@@ -118,7 +127,9 @@ impl InstanceBuilder {
     /// Nothing is lost; open again.
     pub async fn open(self) -> Result<Instance, Error> {
         let backend = self.open_backend()?;
-        let options = StorageOptions::default().with_kinds(self.kinds);
+        let options = StorageOptions::default()
+            .with_kinds(self.kinds)
+            .with_durability(self.durability.of_a_commit());
         let storage = Storage::open(backend, options, self.clock, self.entropy).await?;
         let sync = Sync::new(storage.clone())?;
         #[cfg(feature = "quic")]
@@ -128,7 +139,8 @@ impl InstanceBuilder {
         for transport in self.transports {
             sync.register_transport(transport);
         }
-        Ok(Instance::new(storage, sync))
+        let flusher = self.durability.start(&storage);
+        Ok(Instance::new(storage, sync, flusher))
     }
 
     fn open_backend(&self) -> Result<Arc<dyn Backend>, Error> {

@@ -1,10 +1,12 @@
 //! Owns the instance: one device's node. What it is made of is the lower crates'.
 
+use std::sync::Arc;
+
 use eidetica_core::{DatabaseId, PublicKey};
 use eidetica_store::{Database, Storage};
 use eidetica_sync::Sync;
 
-use crate::{Error, ErrorKind, InstanceBuilder};
+use crate::{Error, ErrorKind, InstanceBuilder, durability::Flusher};
 
 /// One device's node: its data and its sync. Cheap to clone; the data is closed when the last
 /// clone and everything got from one is dropped.
@@ -12,6 +14,8 @@ use crate::{Error, ErrorKind, InstanceBuilder};
 pub struct Instance {
     storage: Storage,
     sync: Sync,
+    /// Lives as long as the instance, where commits are made durable together.
+    _flusher: Option<Arc<Flusher>>,
 }
 
 impl Instance {
@@ -20,8 +24,12 @@ impl Instance {
         InstanceBuilder::default()
     }
 
-    pub(crate) fn new(storage: Storage, sync: Sync) -> Self {
-        Self { storage, sync }
+    pub(crate) fn new(storage: Storage, sync: Sync, flusher: Option<Flusher>) -> Self {
+        Self {
+            storage,
+            sync,
+            _flusher: flusher.map(Arc::new),
+        }
     }
 
     /// The device's identity.

@@ -2,6 +2,7 @@
 
 mod builder;
 mod digest;
+mod durability;
 mod edge;
 mod error;
 mod instance;
@@ -15,6 +16,7 @@ pub use eidetica_transport as transport;
 pub use crate::{
     builder::InstanceBuilder,
     digest::content_digest,
+    durability::Durability,
     edge::{OsEntropy, SystemClock},
     error::{Error, ErrorKind},
     instance::Instance,

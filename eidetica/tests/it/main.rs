@@ -7,6 +7,7 @@
 
 mod between;
 mod devices;
+mod durability;
 mod flipped_bit;
 mod large;
 mod opening;

@@ -101,6 +101,11 @@ impl Committer {
                     .for_each(|job| job.answer(Err(error.again()))),
             }
         }
+        if self.deferred {
+            let (answer, _) = oneshot::channel();
+            // Nobody is left to be told; what is lost was never said to be durable.
+            let _ = self.commit(&[Job::Flush(answer)]);
+        }
     }
 
     /// Applies a group in order, all of it but the batches at fault, which it tells.
