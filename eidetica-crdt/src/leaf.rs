@@ -55,9 +55,10 @@ impl std::error::Error for LeafError {}
 /// ```
 /// use eidetica_crdt::{Leaf, Value};
 ///
-/// let leaf = Leaf::new(&Value::from(vec!["a".into(), 1.into()]))?;
+/// let list = Value::List(vec!["a".into(), 1.into()]);
+/// let leaf = Leaf::new(&list)?;
 /// assert_eq!(leaf.as_bytes(), [7, 2, 5, 1, b'a', 3, 2]);
-/// assert_eq!(leaf.to_value(), Value::List(vec!["a".into(), 1.into()]));
+/// assert_eq!(leaf.to_value(), list);
 /// # Ok::<(), eidetica_crdt::LeafError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]

@@ -23,6 +23,6 @@ pub use crate::{
         FieldConflict, MAX_TABLE_OPERATIONS, RowReading, TableError, TableKind, TableOp,
         TableWriter,
     },
-    value::{Container, Scalar, Value},
+    value::{Container, Scalar, Value, ValueError, from_value, to_value},
     view::{RowChange, View},
 };

@@ -68,6 +68,11 @@ impl SortKey {
         key
     }
 
+    /// A key of bytes that one had.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
     /// Adds a value behind the others.
     pub fn push(&mut self, value: &Value) {
         match value {
@@ -85,6 +90,22 @@ impl SortKey {
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Whether a value is null.
+    pub fn has_null(&self) -> bool {
+        let mut rest = self.0.as_slice();
+        while let Some((tag, after)) = rest.split_first() {
+            let skipped = match *tag {
+                NULL => return true,
+                NEGATIVE => skip_number(after, 1),
+                POSITIVE => skip_number(after, 0),
+                TEXT | BYTES | LIST | MAP => skip_bytes(after),
+                _ => Some(after),
+            };
+            rest = skipped.unwrap_or_default();
+        }
+        false
     }
 
     fn push_int(&mut self, n: i128) {
@@ -170,6 +191,26 @@ impl SortKey {
             Ok(()) => self.push_bytes(tag, &bytes),
             // What no row can hold is equal to nothing that one does.
             Err(_) => self.0.push(NAN),
+        }
+    }
+}
+
+/// What follows a number; the lowest bit of its last byte is `last`.
+fn skip_number(bytes: &[u8], last: u8) -> Option<&[u8]> {
+    let fraction = bytes.get(2..)?;
+    let end = fraction.iter().position(|byte| byte & 1 == last)?;
+    fraction.get(end + 1..)
+}
+
+/// What follows bytes.
+fn skip_bytes(mut bytes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let zero = bytes.iter().position(|byte| *byte == 0)?;
+        let (after, rest) = bytes.get(zero + 1..)?.split_first()?;
+        match *after {
+            ESCAPED => bytes = rest,
+            CUT => return rest.get(32..),
+            _ => return Some(rest),
         }
     }
 }
@@ -317,6 +358,14 @@ mod tests {
         fn no_key_is_the_beginning_of_another(a in values(), b in values()) {
             let (a, b) = (SortKey::of([&a]), SortKey::of([&b]));
             prop_assert_eq!(b.as_bytes().starts_with(a.as_bytes()), a == b);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn null_is_found_among_any_values(values in vec(values(), 0..4)) {
+            let has_null = values.contains(&Value::Null);
+            prop_assert_eq!(SortKey::of(&values).has_null(), has_null);
         }
     }
 

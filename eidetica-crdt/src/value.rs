@@ -1,6 +1,9 @@
 //! Owns values: what a document holds at a path, and the scalars that its operations carry.
 //! How values of several writers come together is the document's.
 
+mod de;
+mod ser;
+
 use std::{collections::BTreeMap, fmt};
 
 use data_encoding::BASE64;
@@ -8,8 +11,37 @@ use eidetica_core::limits::MAX_PATH_DEPTH;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
-    ser,
+    ser as serde_ser,
 };
+
+pub use self::{de::from_value, ser::to_value};
+
+/// The name under which bytes in their form for people are told apart from text.
+const BYTES_FOR_PEOPLE: &str = "$eidetica::bytes";
+
+/// Why a value of another type is no [`Value`], or the reverse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueError(String);
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ValueError {}
+
+impl Error for ValueError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}
+
+impl serde_ser::Error for ValueError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}
 
 /// What one operation writes. Its postcard form has one encoding a value; a float that is no
 /// number has none.
@@ -177,7 +209,9 @@ impl Serialize for Value {
             Self::Float(x) => serializer.serialize_f64(*x),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => match serializer.is_human_readable() {
-                true => serializer.serialize_str(&BASE64.encode(bytes)),
+                true => {
+                    serializer.serialize_newtype_struct(BYTES_FOR_PEOPLE, &BASE64.encode(bytes))
+                }
                 false => serializer.serialize_bytes(bytes),
             },
             Self::List(items) => serializer.collect_seq(items),
@@ -299,7 +333,7 @@ impl<'de> Visitor<'de> for ValueSeed {
 
 fn write_number<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     match x.is_nan() {
-        true => Err(ser::Error::custom("NaN is no value")),
+        true => Err(serde_ser::Error::custom("NaN is no value")),
         false => serializer.serialize_f64(*x),
     }
 }
@@ -409,5 +443,87 @@ mod tests {
         assert!(postcard::to_allocvec(&Scalar::Float(f64::NAN)).is_err());
         let nan = [&[3][..], &f64::NAN.to_le_bytes()].concat();
         assert!(postcard::from_bytes::<Scalar>(&nan).is_err());
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Shape {
+        Dot,
+        Line(u8),
+        Box(i16, i16),
+        Path { closed: bool },
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Wrapped(f32);
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Everything {
+        unit: (),
+        letter: char,
+        large: (i128, u64),
+        some: Option<Wrapped>,
+        none: Option<Wrapped>,
+        shapes: Vec<Shape>,
+        by_number: BTreeMap<i8, BTreeMap<bool, String>>,
+        id: crate::RowId,
+        any: Value,
+    }
+
+    fn everything() -> Everything {
+        let any = Value::from([
+            ("bytes", Value::Bytes(vec![0, 255])),
+            ("text", "AA==".into()),
+        ]);
+        Everything {
+            unit: (),
+            letter: 'é',
+            large: (i128::MIN, u64::MAX),
+            some: Some(Wrapped(0.5)),
+            none: None,
+            shapes: vec![
+                Shape::Dot,
+                Shape::Line(1),
+                Shape::Box(2, -2),
+                Shape::Path { closed: true },
+            ],
+            by_number: [(-3, [(true, "yes".to_owned())].into())].into(),
+            id: crate::RowId::MIN,
+            any,
+        }
+    }
+
+    #[test]
+    fn types_of_the_program_come_back_as_they_went() {
+        let value = to_value(&everything()).unwrap();
+        assert_eq!(from_value::<Everything>(value.clone()), Ok(everything()));
+        assert_eq!(value.get("any"), Some(&everything().any));
+        assert_eq!(to_value(&value), Ok(value));
+    }
+
+    #[test]
+    fn values_of_types_are_as_in_json() {
+        let everything = Everything {
+            large: (-1, u64::MAX),
+            ..everything()
+        };
+        let json = serde_json::to_value(&everything).unwrap();
+        let value = to_value(&everything).unwrap();
+        assert_eq!(serde_json::to_value(&value).unwrap(), json);
+    }
+
+    #[test]
+    fn what_does_not_fit_a_type_is_refused() {
+        let refused = [
+            from_value::<Shape>(Value::from([("Dot", 1)])).map(drop),
+            from_value::<Shape>("Line".into()).map(drop),
+            from_value::<Shape>(Value::from([("Dot", 1), ("Line", 1)])).map(drop),
+            from_value::<(u8, u8)>(Value::List(vec![Value::Int(1); 3])).map(drop),
+            from_value::<u8>(300.into()).map(drop),
+            to_value(&u128::MAX).map(drop),
+            to_value(&BTreeMap::from([((), 1)])).map(drop),
+        ];
+        for refused in refused {
+            assert!(refused.is_err());
+        }
     }
 }

@@ -57,24 +57,27 @@ impl TableKind {
         }))
     }
 
-    /// The place of a row in an index on some fields, from all of its records; `None` if it is
-    /// not visible. A field that is missing counts as null.
+    /// The places of a row in indexes, each on some fields, from all of its records; `None` if
+    /// it is not visible. A field that is missing counts as null.
     ///
     /// # Errors
     /// A record is damaged.
-    pub fn sort_key<'a>(
+    pub fn sort_keys<'a>(
         records: impl IntoIterator<Item = &'a Row>,
-        fields: &[Path],
-    ) -> Result<Option<SortKey>, TableError> {
+        indexes: &[&[Path]],
+    ) -> Result<Option<Vec<SortKey>>, TableError> {
         let live = Live::of(records)?;
         if !live.is_visible {
             return Ok(None);
         }
-        let mut key = SortKey::new();
-        for field in fields {
-            key.push(&live.value_at(field)?);
-        }
-        Ok(Some(key))
+        let key = |fields: &&[Path]| {
+            let mut key = SortKey::new();
+            for field in *fields {
+                key.push(&live.value_at(field)?);
+            }
+            Ok(key)
+        };
+        indexes.iter().map(key).collect::<Result<_, _>>().map(Some)
     }
 }
 

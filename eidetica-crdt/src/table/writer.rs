@@ -24,10 +24,8 @@ use crate::{Leaf, Path, Row, RowId, Value, View};
 /// writer.set(&view, id, Value::from([("title", "milk")]))?;
 ///
 /// assert_eq!(writer.get(&view, &id)?, Some(Value::from([("title", "milk")])));
-/// let [TableOp::Write { row, fields }] = writer.into_operations().try_into().unwrap() else {
-///     panic!("one operation that writes")
-/// };
-/// assert_eq!((row, fields.len()), (id, 1));
+/// let operations = writer.into_operations();
+/// assert!(matches!(&operations[..], [TableOp::Write { row, fields }] if *row == id && fields.len() == 1));
 /// # Ok::<(), eidetica_crdt::TableError>(())
 /// ```
 #[derive(Debug, Clone, Default)]

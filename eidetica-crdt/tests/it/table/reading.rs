@@ -120,11 +120,14 @@ fn sort_keys_are_those_of_the_fields_shown() {
         )
         .entry(2, &[], &[write(&[("a", Some("4"))])]);
     let fields: Vec<Path> = ["a", "m.y", "m", "n"].map(|p| p.parse().unwrap()).into();
-    let key = TableKind::sort_key(replica.records(), &fields).unwrap();
+    let keys = TableKind::sort_keys(replica.records(), &[&fields, &[]]).unwrap();
     let values = [4.into(), 3.into(), json(r#"{"x":2,"y":3}"#), Value::Null];
-    assert_eq!(key, Some(SortKey::of(&values)));
+    assert_eq!(keys, Some(vec![SortKey::of(&values), SortKey::new()]));
     let replica = replica.entry(3, &[1, 2], &[delete()]);
-    assert_eq!(TableKind::sort_key(replica.records(), &fields), Ok(None));
+    assert_eq!(
+        TableKind::sort_keys(replica.records(), &[&fields]),
+        Ok(None)
+    );
 }
 
 #[test]
