@@ -8,6 +8,7 @@ mod kill;
 
 use std::{
     fmt,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -124,6 +125,33 @@ pub fn run(case: impl Future<Output = ()>) {
     });
 }
 
+/// A case of the suite.
+pub type Case = fn(BackendFixture) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// Runs every case on a fixture of its own and tells which fail, each with what it says: for
+/// tests of the suite by backends that break a clause. `test` is the path of the test that calls
+/// it, as for [`BackendFixture::with_test`].
+pub fn failing_cases(
+    test: &'static str,
+    fixture: impl Fn() -> BackendFixture,
+) -> Vec<(&'static str, String)> {
+    let only = kill::case_to_run();
+    let cases: [(&'static str, Case); _] = crate::backend_conformance! { @list @table };
+    let mut failing = Vec::new();
+    for (name, case) in cases {
+        if only.as_deref().is_some_and(|only| only != name) {
+            continue;
+        }
+        let fixture = fixture().with_test(test);
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| run(case(fixture)))) {
+            let said = payload.downcast_ref::<String>().cloned();
+            let said = said.or_else(|| payload.downcast_ref::<&str>().map(|said| (*said).into()));
+            failing.push((name, said.unwrap_or_default()));
+        }
+    }
+    failing
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -159,8 +187,14 @@ macro_rules! backend_conformance {
             }
         )+
     };
-    (@all $kind:ident $open:expr) => {
-        $crate::backend_conformance! { @cases $kind $open;
+    (@table $($case:ident)+) => {
+        [$((
+            stringify!($case),
+            (|fixture| Box::pin($crate::store::cases::$case(fixture))) as $crate::store::Case,
+        )),+]
+    };
+    (@list $($with:tt)*) => {
+        $crate::backend_conformance! { $($with)*
             b1_a_snapshot_shows_one_state
             b2_a_commit_is_in_every_later_snapshot
             b3_a_refused_batch_applies_nothing
@@ -179,9 +213,9 @@ macro_rules! backend_conformance {
         }
     };
     (volatile $open:expr) => {
-        $crate::backend_conformance! { @all volatile $open }
+        $crate::backend_conformance! { @list @cases volatile $open; }
     };
     ($open:expr) => {
-        $crate::backend_conformance! { @all durable $open }
+        $crate::backend_conformance! { @list @cases durable $open; }
     };
 }

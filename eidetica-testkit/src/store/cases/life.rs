@@ -8,16 +8,13 @@ use eidetica_store::{Backend, Durability, Key, Space, StoreErrorKind, WriteBatch
 use super::{Rows, commit, log, log_range, number, rows, snapshot, try_commit, value, value_of};
 use crate::store::{
     BackendFixture, block_on,
-    kill::{self, Load},
+    kill::{self, Left, Load},
 };
 
 /// What was acknowledged as durable is there when the data is opened again.
 pub async fn b6_acknowledged_commits_are_there_after_reopening(fixture: BackendFixture) {
     let backend = fixture.open().await;
-    let mut batch = WriteBatch::new();
-    batch.put(log("immediate"), b"1".to_vec());
-    let committed = backend.commit(batch, Durability::Immediate).await;
-    committed.expect("the commit succeeds");
+    put_durably(&*backend, log("immediate"), b"1").await;
     let backend = fixture.reopen(backend).await;
     let found = value(&*backend, &log("immediate")).await;
     assert_eq!(
@@ -50,6 +47,13 @@ pub async fn b6_acknowledged_commits_are_there_after_reopening(fixture: BackendF
     );
 }
 
+async fn put_durably(backend: &dyn Backend, key: Key, value: &[u8]) {
+    let mut batch = WriteBatch::new();
+    batch.put(key, value.to_vec());
+    let committed = backend.commit(batch, Durability::Immediate).await;
+    committed.expect("the commit succeeds");
+}
+
 /// What was acknowledged as durable is there after the process was killed, and of the rest a
 /// prefix.
 pub async fn b6_acknowledged_commits_survive_a_killed_process(fixture: BackendFixture) {
@@ -57,7 +61,9 @@ pub async fn b6_acknowledged_commits_survive_a_killed_process(fixture: BackendFi
         rows: 3,
         immediate_every: 4,
     };
-    kill::check(&fixture, load, &[1, 10, 40]).await;
+    const KILLS: usize = 10;
+    let case = "b6_acknowledged_commits_survive_a_killed_process";
+    kill::check(&fixture, case, load, KILLS, Left::check_durable).await;
 }
 
 /// Snapshots and commits run side by side from several threads, commits one after another.
@@ -121,7 +127,7 @@ async fn count(backend: &dyn Backend, times: u64) {
 /// Data that is open and not shared does not open again until it is closed.
 pub async fn b12_open_data_does_not_open_again_unless_shared(fixture: BackendFixture) {
     let backend = fixture.open().await;
-    commit(&*backend, |batch| batch.put(log("a"), b"1".to_vec())).await;
+    put_durably(&*backend, log("a"), b"1").await;
     let shared = backend.limits().shared_by_processes || fixture.volatile;
     match (fixture.open)(fixture.folder.path().to_owned()).await {
         Ok(_) => assert!(shared, "B12: open data opened again"),
@@ -130,7 +136,7 @@ pub async fn b12_open_data_does_not_open_again_unless_shared(fixture: BackendFix
             "B12: not refused as in use: {error}"
         ),
     }
-    commit(&*backend, |batch| batch.put(log("b"), b"2".to_vec())).await;
+    put_durably(&*backend, log("b"), b"2").await;
     let backend = fixture.reopen(backend).await;
     let found = rows(&*backend, Space::Log).await.len();
     assert_eq!(found, 2, "B12: the second opener did harm");

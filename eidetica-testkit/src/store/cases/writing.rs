@@ -8,7 +8,7 @@ use eidetica_store::{Backend, Key, Space, StoreError, StoreErrorKind, WriteBatch
 use super::{Numbers, Rows, commit, log, log_range, number, rows, try_commit, value};
 use crate::store::{
     BackendFixture,
-    kill::{self, Load},
+    kill::{self, Left, Load},
 };
 
 /// Limits above this are not tried out, to spare memory.
@@ -64,7 +64,9 @@ pub async fn b3_a_killed_process_leaves_batches_whole(fixture: BackendFixture) {
         rows: 2_000,
         immediate_every: 1,
     };
-    kill::check(&fixture, load, &[1, 3, 6]).await;
+    const KILLS: usize = 6;
+    let case = "b3_a_killed_process_leaves_batches_whole";
+    kill::check(&fixture, case, load, KILLS, Left::check_whole).await;
 }
 
 /// A failed precondition changes nothing and is a conflict that names every key that failed.
