@@ -2,6 +2,7 @@
 //! are in the modules below, and so is a backend that fails on purpose.
 
 pub mod cases;
+mod disk;
 mod faulty;
 mod folder;
 mod kill;
@@ -17,8 +18,11 @@ use std::{
 
 use eidetica_store::{Backend, StoreError};
 
-pub use self::faulty::{Fault, FaultyBackend};
 use self::folder::Folder;
+pub use self::{
+    disk::{Lost, SECTOR, SimFile},
+    faulty::{Fault, FaultyBackend},
+};
 
 /// A case that has not ended by then has failed.
 const CASE_DEADLINE: Duration = Duration::from_secs(180);

@@ -1,82 +1,66 @@
-//! Owns the cases of the file backend that need a failing medium. The contract is tested from
-//! outside.
+//! Owns the cases of the file backend that need a failing medium; those of a crashing one are
+//! `power`'s and `databases`'. The contract is tested from outside. Of testkit only what knows no
+//! type of this crate can be used in here.
 
-use std::{
-    io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+mod databases;
+mod power;
+
+use std::io;
 
 use ::redb::StorageBackend;
+use eidetica_testkit::store::SimFile;
 
 use super::*;
 
-/// A disk in memory that can be full: then a file neither grows nor is made durable.
-#[derive(Debug, Clone, Default)]
+/// A file for redb, on a disk that syncs or only says so.
+#[derive(Debug, Clone)]
 struct Disk {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    full: Arc<AtomicBool>,
-}
-
-impl Disk {
-    fn open(&self) -> Result<RedbBackend, StoreError> {
-        let disk = self.clone();
-        let folder = tempfile::tempdir().unwrap();
-        let open = move || {
-            let database = Database::builder().create_with_backend(disk.clone());
-            let database = database.map_err(|e| failed("open", e))?;
-            file::create_tables(&database)?;
-            Ok(database)
-        };
-        RedbBackend::with_opener(folder.path().join("data.redb"), Box::new(open))
-    }
-
-    fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::SeqCst);
-    }
-
-    fn has_room(&self) -> io::Result<()> {
-        match self.full.load(Ordering::SeqCst) {
-            true => Err(io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
-        }
-    }
+    file: SimFile,
+    syncs: bool,
 }
 
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.bytes.lock().unwrap().len() as u64)
+        Ok(self.file.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let bytes = self.bytes.lock().unwrap();
-        let from = offset as usize;
-        let read = bytes.get(from..from + out.len());
-        out.copy_from_slice(read.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        self.file.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut bytes = self.bytes.lock().unwrap();
-        if len as usize > bytes.len() {
-            self.has_room()?;
-        }
-        bytes.resize(len as usize, 0);
-        Ok(())
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        match self.syncs {
+            true => self.file.sync(),
+            false => Ok(()),
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut bytes = self.bytes.lock().unwrap();
-        let from = offset as usize;
-        bytes[from..from + data.len()].copy_from_slice(data);
-        Ok(())
+        self.file.write(offset, data)
     }
+}
+
+/// A backend on a simulated file.
+fn open(file: &SimFile) -> Result<RedbBackend, StoreError> {
+    open_on(Disk {
+        file: file.clone(),
+        syncs: true,
+    })
+}
+
+fn open_on(disk: Disk) -> Result<RedbBackend, StoreError> {
+    let folder = tempfile::tempdir().unwrap();
+    let open = move || {
+        let database = Database::builder().create_with_backend(disk.clone());
+        let database = database.map_err(|e| failed("open", e))?;
+        file::create_tables(&database)?;
+        Ok(database)
+    };
+    RedbBackend::with_opener(folder.path().join("data.redb"), Box::new(open))
 }
 
 async fn put(backend: &RedbBackend, n: u8, bytes: usize) -> Result<(), StoreError> {
@@ -104,8 +88,8 @@ const LARGE: usize = 8 << 20;
 
 #[tokio::test]
 async fn a_full_disk_fails_one_commit_and_no_reads_and_is_over_when_there_is_room() {
-    let disk = Disk::default();
-    let backend = disk.open().unwrap();
+    let disk = SimFile::default();
+    let backend = open(&disk).unwrap();
     put(&backend, 0, 10).await.unwrap();
     disk.set_full(true);
     let refused = put(&backend, 1, LARGE).await.unwrap_err();
@@ -121,8 +105,8 @@ async fn a_full_disk_fails_one_commit_and_no_reads_and_is_over_when_there_is_roo
 
 #[tokio::test]
 async fn a_failure_that_loses_deferred_commits_stops_the_backend() {
-    let disk = Disk::default();
-    let backend = disk.open().unwrap();
+    let disk = SimFile::default();
+    let backend = open(&disk).unwrap();
     put(&backend, 0, 10).await.unwrap();
     put_as(&backend, 1, 10, Durability::Deferred).await.unwrap();
     disk.set_full(true);
@@ -133,19 +117,19 @@ async fn a_failure_that_loses_deferred_commits_stops_the_backend() {
     assert!(lengths(&backend).await.is_err());
     assert!(backend.flush().await.is_err());
     drop(backend);
-    let backend = disk.open().unwrap();
+    let backend = open(&disk).unwrap();
     assert_eq!(lengths(&backend).await.unwrap(), [Some(10), None, None]);
 }
 
 #[tokio::test]
 async fn a_damaged_file_is_an_error_and_no_panic() {
-    let disk = Disk::default();
-    drop(disk.open().unwrap());
-    let sound = disk.bytes.lock().unwrap().clone();
+    let disk = SimFile::default();
+    drop(open(&disk).unwrap());
+    let sound = disk.bytes();
     for at in (0..sound.len().min(64 << 10)).step_by(97) {
-        *disk.bytes.lock().unwrap() = sound.clone();
-        disk.bytes.lock().unwrap()[at] ^= 0x55;
-        if let Ok(backend) = disk.open() {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 0x55;
+        if let Ok(backend) = open(&SimFile::new(damaged)) {
             let _ = lengths(&backend).await;
         }
     }
