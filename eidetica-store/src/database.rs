@@ -19,18 +19,18 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use crate::{
     Durability, IngestReport, Offer, Order, Snapshot, Source, StoreError, StoreErrorKind,
     Transaction,
+    checkpoint::Checkpoints,
     clock::Clock,
     commit::CommitQueue,
     ingest::{Chunk, Progress},
     node::NodeFields,
     nodes::Nodes,
-    rebuild::{self, Frontier},
+    rebuild,
     recent::RecentViews,
     rows::{self, DatabaseNo},
     state::{SCAN_BYTES, State, log_chunk, tips_digest},
     storage::Engine,
     transaction::current_view,
-    views::OpenView,
     writes::RecentWrites,
 };
 
@@ -45,6 +45,8 @@ struct Inner {
     number: DatabaseNo,
     nodes: Nodes,
     recent: RecentViews,
+    /// Locked while checkpoints are taken; `None` until they are read.
+    checkpoints: Mutex<Option<Checkpoints>>,
     writes: RecentWrites,
     queue: CommitQueue,
     /// `None` while a commit is under way; left so when one fails or is dropped, and read anew.
@@ -110,6 +112,7 @@ impl Database {
             number,
             nodes,
             recent: RecentViews::default(),
+            checkpoints: Mutex::default(),
             writes: RecentWrites::default(),
             queue: CommitQueue::default(),
             committed: AtomicU64::new(state.count),
@@ -159,6 +162,10 @@ impl Database {
         &self.0.recent
     }
 
+    pub(crate) fn checkpoints(&self) -> &Mutex<Option<Checkpoints>> {
+        &self.0.checkpoints
+    }
+
     pub(crate) fn writes(&self) -> &RecentWrites {
         &self.0.writes
     }
@@ -205,7 +212,8 @@ impl Database {
     }
 
     /// Puts the state back after a commit and does what the commit left to do. If that fails
-    /// the commit stands, and whoever takes the state next does it.
+    /// the commit stands, and whoever takes the state next does it. Now and then takes checkpoints
+    /// of views, for which only the caller waits.
     pub(crate) async fn finish(
         &self,
         mut guard: MutexGuard<'_, Option<State>>,
@@ -214,7 +222,16 @@ impl Database {
     ) -> Result<(), StoreError> {
         let settled = self.settle(&mut state).await;
         self.publish(&state, durability);
+        let look = match settled {
+            Ok(()) => self.look(&mut state).await,
+            Err(_) => Ok(None),
+        };
         *guard = settled.is_ok().then_some(state);
+        drop(guard);
+        // Without a checkpoint an old state costs more to open, and that is all.
+        if let Ok(Some(look)) = look {
+            let _ = self.take_checkpoints(look).await;
+        }
         settled
     }
 
@@ -465,24 +482,6 @@ impl Database {
                 Err(StoreError::new(StoreErrorKind::NotFound, message))
             }
         }
-    }
-
-    /// A view as of a frontier, in memory.
-    pub(crate) async fn view_at(
-        &self,
-        frontier: &[EntryId],
-        store: &StoreName,
-        kind: &Kind,
-    ) -> Result<OpenView, StoreError> {
-        let mut guard = self.0.state.lock().await;
-        let state = self.take(&mut guard).await?;
-        let clock = self.reader().await?.clock_of(frontier).await?;
-        let auth = state.auth_past(&clock);
-        let frontier = Frontier { clock, auth };
-        let name = (store.clone(), kind.clone());
-        let view = rebuild::view_at(self, &state, &frontier, &name).await;
-        *guard = Some(state);
-        view
     }
 
     /// Every row of a view, in order: what equal databases have alike but for the arrivals.

@@ -1,6 +1,7 @@
 //! Owns the check of everything that is stored: the log is replayed from its entries alone, and
 //! every other row must be what that gives. Repairing is not done here.
 
+mod checkpoints;
 mod expected;
 mod replay;
 
@@ -148,6 +149,7 @@ async fn find_strays(
     let first = DatabaseNo(0);
     let named = [
         rows::void_keys(first),
+        rows::checkpoint_records_of(first),
         auth_index(first),
         rows::prefix(Space::Sys, rejudge_key(first).bytes),
     ];
@@ -195,13 +197,13 @@ async fn find_strays_in(
 }
 
 /// Rows of a range, some at a time.
-struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     snapshot: &'a dyn Snapshot,
     range: Option<KeyRange>,
 }
 
 impl<'a> Rows<'a> {
-    fn new(snapshot: &'a dyn Snapshot, range: KeyRange) -> Self {
+    pub(crate) fn new(snapshot: &'a dyn Snapshot, range: KeyRange) -> Self {
         Self {
             snapshot,
             range: Some(range),
@@ -209,7 +211,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows that follow, at most `max`; none at the end.
-    async fn next(&mut self, max: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(crate) async fn next(&mut self, max: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let Some(range) = &mut self.range else {
             return Ok(Vec::new());
         };

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod checkpoint;
 mod clock;
 mod commit;
 mod crdt_store;
@@ -12,6 +13,7 @@ mod ingest;
 mod kind;
 mod node;
 mod nodes;
+mod past;
 mod place;
 mod rebuild;
 mod recent;
@@ -21,6 +23,7 @@ mod state;
 mod storage;
 mod transaction;
 mod views;
+mod walk;
 mod writes;
 
 #[cfg(feature = "redb")]

@@ -160,6 +160,33 @@ impl Nodes {
         )
     }
 
+    /// The stored rows of arrivals, in their order.
+    pub(crate) async fn rows(
+        &self,
+        snapshot: &dyn Snapshot,
+        arrivals: &[Arrival],
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        let keys = arrivals.iter().map(|at| rows::log_key(self.number, *at));
+        let found = snapshot.get_many(&keys.collect::<Vec<_>>()).await?;
+        let rows = found.into_iter().map(|row| match row {
+            Some(row) => StoredRow::decode(&row),
+            None => Err(corrupt("log")),
+        });
+        rows.collect()
+    }
+
+    /// What the causal index says of an arrival, but for its clock.
+    pub(crate) async fn fields(
+        &self,
+        snapshot: &dyn Snapshot,
+        arrival: Arrival,
+    ) -> Result<NodeFields, StoreError> {
+        match self.cached(arrival) {
+            Some(node) => Ok(node.fields.clone()),
+            None => Ok(self.row(snapshot, arrival).await?.fields),
+        }
+    }
+
     /// The entry of a stored row.
     pub(crate) async fn entry(
         &self,

@@ -12,7 +12,7 @@ use crate::{
     nodes::Nodes,
     refusal::{Incomplete, Rule},
     rows::{AuthorRow, LaneRow},
-    state::State,
+    state::{State, reinstates},
 };
 
 /// Positions since the last whole clock that are always worth a difference.
@@ -213,15 +213,6 @@ pub(crate) fn enlist(
     if let Some(operations) = operations.or_else(|| header.is_root().then(Vec::new)) {
         // An entry on top of everything voids nothing, and only `reinstate` brings something back.
         let is_beside = node.clock.seen() <= node.arrival.0;
-        let reinstates = |op: &AuthOperation| {
-            matches!(
-                op,
-                AuthOperation::SetPermission {
-                    reinstate: true,
-                    ..
-                }
-            )
-        };
         let may_change = is_beside || operations.iter().any(reinstates);
         state.push_auth(node, header.author, operations);
         state.rejudge |= may_change && state.graph.void(&state.auth_all()).has_reductions();

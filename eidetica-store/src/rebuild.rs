@@ -1,5 +1,5 @@
 //! Owns filling a view anew: when void entries change, a new generation is filled from the log
-//! and switched to in one commit. Also builds views as of a frontier, in memory.
+//! and switched to in one commit. Views as of a frontier are `past`'s.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,9 @@ use eidetica_crdt::RowRange;
 
 use crate::{
     Database, Durability, KeyRange, Snapshot, StoreError, WriteBatch,
-    clock::Clock,
     kind::Reading,
     node::{CHANGES_RESERVED, Node, StoredRow},
-    recent::RecentView,
-    rows::{self, Building, DatabaseNo, ViewRow, corrupt},
+    rows::{self, Building, DatabaseNo, ViewRow},
     state::{State, ViewName, is_auth, log_chunk, rejudge_key},
     views::{Applied, Applier, OpenView, key_range},
 };
@@ -217,67 +215,9 @@ pub(crate) fn is_void(state: &State, auth: &NodeSet, node: &Node) -> bool {
     )
 }
 
-/// A point of a database's history: what its entries have seen, and the authority's among them.
-#[derive(Debug)]
-pub(crate) struct Frontier {
-    pub(crate) clock: Clock,
-    pub(crate) auth: NodeSet,
-}
-
-/// Builds a view as of a frontier in memory, on top of one built lately where that leads there;
-/// else it costs the history up to the frontier.
-pub(crate) async fn view_at(
-    database: &Database,
-    state: &State,
-    frontier: &Frontier,
-    name: &ViewName,
-) -> Result<OpenView, StoreError> {
-    let snapshot = database.engine().backend.snapshot().await?;
-    let mut applier = Applier::new(database.nodes(), &database.engine().kinds, &*snapshot);
-    let recent = database.recent().take(name, frontier);
-    let mut recent =
-        recent.unwrap_or_else(|| RecentView::empty(name.clone(), frontier.auth.clone()));
-    let mut open = OpenView::in_memory(std::mem::take(&mut recent.rows));
-    let has_voids = !name.0.is_auth() && state.graph.void(&frontier.auth).has_reductions();
-    let mut left = frontier.clock.seen() - recent.clock.seen();
-    let mut from = recent.next;
-    while left > 0 {
-        let chunk = log_chunk(&*snapshot, state.number, from, CHUNK_ENTRIES).await?;
-        let (last, _) = chunk.last().ok_or_else(|| corrupt("log"))?;
-        from = Arrival(last.0 + 1);
-        for (arrival, row) in chunk {
-            if left == 0 || !is_within(&frontier.clock, &row) {
-                continue;
-            }
-            if arrival == recent.next {
-                recent.next = Arrival(arrival.0 + 1);
-            }
-            if is_within(&recent.clock, &row) {
-                continue;
-            }
-            left -= 1;
-            if has_voids {
-                let node = database.nodes().node(&*snapshot, arrival).await?;
-                if is_void(state, &frontier.auth, &node) {
-                    continue;
-                }
-            }
-            apply_stored(&mut applier, &mut open, name, arrival, row).await?;
-        }
-    }
-    recent.clock = frontier.clock.clone();
-    recent.rows = open.to_rows()?;
-    database.recent().keep(recent);
-    Ok(open)
-}
-
-fn is_within(clock: &Clock, row: &StoredRow) -> bool {
-    clock.of(row.fields.lane) >= row.fields.position
-}
-
 /// What an entry does to a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(crate) enum Effect {
     /// Nothing.
     None,
     /// Its operations were applied.
@@ -287,7 +227,7 @@ enum Effect {
 }
 
 /// Applies what a stored entry changes in one view.
-async fn apply_stored(
+pub(crate) async fn apply_stored(
     applier: &mut Applier<'_>,
     open: &mut OpenView,
     name: &ViewName,

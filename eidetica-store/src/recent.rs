@@ -9,7 +9,7 @@ use std::{
 use eidetica_core::{Arrival, authority::NodeSet};
 use eidetica_crdt::Row;
 
-use crate::{clock::Clock, rebuild::Frontier, state::ViewName};
+use crate::{clock::Clock, past::Frontier, state::ViewName};
 
 /// Views kept of a database: one a branch that is being worked on.
 const VIEWS: usize = 4;
@@ -28,38 +28,29 @@ pub(crate) struct RecentView {
     pub(crate) rows: Vec<Row>,
 }
 
-impl RecentView {
-    /// The view before any entry.
-    pub(crate) fn empty(name: ViewName, auth: NodeSet) -> Self {
-        Self {
-            name,
-            auth,
-            clock: Clock::default(),
-            next: Arrival(0),
-            rows: Vec::new(),
-        }
-    }
-
-    /// Whether applying more entries leads from here to a frontier.
-    fn leads_to(&self, name: &ViewName, frontier: &Frontier) -> bool {
-        self.name == *name
-            && self.auth == frontier.auth
-            && self.clock.beyond(&frontier.clock).is_empty()
-    }
-}
-
 /// The recent views of one database, the one kept last behind.
 #[derive(Debug, Default)]
 pub(crate) struct RecentViews(Mutex<VecDeque<RecentView>>);
 
 impl RecentViews {
-    /// Takes out the view from which the fewest entries lead to a frontier.
-    pub(crate) fn take(&self, name: &ViewName, frontier: &Frontier) -> Option<RecentView> {
+    /// Takes out the view from which the fewest entries lead to a frontier, if it has seen at
+    /// least so many. `is_alike` tells whether the frontier judges a view's entries as the view
+    /// did.
+    pub(crate) fn take(
+        &self,
+        name: &ViewName,
+        frontier: &Frontier,
+        least: u64,
+        is_alike: impl Fn(&RecentView) -> bool,
+    ) -> Option<RecentView> {
         let mut views = self.lock();
-        let leading = views.iter().enumerate();
-        let (place, _) = leading
-            .filter(|(_, view)| view.leads_to(name, frontier))
-            .max_by_key(|(_, view)| view.clock.seen())?;
+        let leading = views.iter().enumerate().filter(|(_, view)| {
+            view.name == *name
+                && view.clock.seen() >= least
+                && view.clock.beyond(&frontier.clock).is_empty()
+                && is_alike(view)
+        });
+        let (place, _) = leading.max_by_key(|(_, view)| view.clock.seen())?;
         views.remove(place)
     }
 
@@ -96,16 +87,21 @@ mod tests {
     fn frontier(lanes: &[(u32, u32)]) -> Frontier {
         let mut clock = Clock::default();
         lanes.iter().for_each(|(lane, n)| clock.raise(*lane, *n));
-        let auth = NodeSet::new();
-        Frontier { clock, auth }
+        Frontier {
+            heads: Vec::new(),
+            clock,
+            auth: NodeSet::new(),
+        }
     }
 
     fn view(store: &str, lanes: &[(u32, u32)]) -> RecentView {
-        let Frontier { clock, auth } = frontier(lanes);
-        let name = (StoreName::new(store).unwrap(), doc_kind());
+        let Frontier { clock, auth, .. } = frontier(lanes);
         RecentView {
+            name: (StoreName::new(store).unwrap(), doc_kind()),
+            auth,
             clock,
-            ..RecentView::empty(name, auth)
+            next: Arrival(0),
+            rows: Vec::new(),
         }
     }
 
@@ -117,7 +113,10 @@ mod tests {
             views.keep(view("a", lanes));
         }
         views.keep(view("b", &[(0, 4)]));
-        let taken = |lanes| views.take(&name, &frontier(lanes)).map(|v| v.clock.seen());
+        let taken = |lanes| {
+            let taken = views.take(&name, &frontier(lanes), 1, |_| true);
+            taken.map(|view| view.clock.seen())
+        };
         assert_eq!(taken(&[(0, 5)]), Some(3));
         assert_eq!(taken(&[(0, 5)]), Some(1));
         assert_eq!(taken(&[(0, 5)]), None);
@@ -125,15 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn a_view_under_another_authority_leads_nowhere() {
+    fn a_view_judged_otherwise_or_less_close_than_what_else_there_is_leads_nowhere() {
         let views = RecentViews::default();
         views.keep(view("a", &[(0, 1)]));
-        let auth = NodeSet::first(1);
-        let later = Frontier {
-            auth,
-            ..frontier(&[(0, 2)])
-        };
-        assert!(views.take(&view("a", &[]).name, &later).is_none());
+        let (name, later) = (view("a", &[]).name, frontier(&[(0, 2)]));
+        assert!(views.take(&name, &later, 0, |_| false).is_none());
+        assert!(views.take(&name, &later, 2, |_| true).is_none());
+        assert!(views.take(&name, &later, 1, |_| true).is_some());
     }
 
     #[test]
@@ -141,7 +138,8 @@ mod tests {
         let views = RecentViews::default();
         (0..=VIEWS as u32).for_each(|lane| views.keep(view("a", &[(lane, 1)])));
         let name = view("a", &[]).name;
-        assert!(views.take(&name, &frontier(&[(0, 1)])).is_none());
-        assert!(views.take(&name, &frontier(&[(1, 1)])).is_some());
+        let taken = |lane| views.take(&name, &frontier(&[(lane, 1)]), 0, |_| true);
+        assert!(taken(0).is_none());
+        assert!(taken(1).is_some());
     }
 }

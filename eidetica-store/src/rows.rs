@@ -85,6 +85,16 @@ pub(crate) struct Building {
     pub(crate) changed: bool,
 }
 
+/// `sys/checkpoint/<n>/<store>/<kind>/<arrival>`: what became of a look at a view when so many
+/// entries had arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckpointRow {
+    /// Lane and position of the tips of then; `None` if the view had too many rows to be copied.
+    pub(crate) tips: Option<Vec<(u32, u32)>>,
+    /// Rows of the copy; without one, how many may have to be copied at the next look.
+    pub(crate) rows: u64,
+}
+
 /// `sys/db/<id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DatabaseRow {
@@ -154,6 +164,59 @@ pub(crate) fn generation_key(
     key.push(0);
     key.extend_from_slice(&generation.to_be_bytes());
     key
+}
+
+/// The beginning of the keys of a view's checkpoints; an arrival and a row's key follow.
+pub(crate) fn checkpoints_key(n: DatabaseNo, store: &StoreName, kind: &Kind) -> Vec<u8> {
+    let mut key = view_name(n, store, kind);
+    key.push(2);
+    key
+}
+
+/// The beginning of the keys of one checkpoint; a row's key follows.
+pub(crate) fn checkpoint_key(
+    n: DatabaseNo,
+    store: &StoreName,
+    kind: &Kind,
+    at: Arrival,
+) -> Vec<u8> {
+    let mut key = checkpoints_key(n, store, kind);
+    key.extend_from_slice(&at.0.to_be_bytes());
+    key
+}
+
+/// What is known of the checkpoints of a view, in order of arrival.
+pub(crate) fn checkpoint_records(n: DatabaseNo, store: &StoreName, kind: &Kind) -> KeyRange {
+    let mut key = checkpoint_records_of(n).start;
+    key.extend_from_slice(&view_name(n, store, kind)[size_of::<u32>()..]);
+    key.push(0);
+    prefix(Space::Sys, key)
+}
+
+/// What is known of the checkpoints of a database.
+pub(crate) fn checkpoint_records_of(n: DatabaseNo) -> KeyRange {
+    prefix(
+        Space::Sys,
+        [b"checkpoint/", &n.0.to_be_bytes()[..]].concat(),
+    )
+}
+
+pub(crate) fn checkpoint_record_key(
+    n: DatabaseNo,
+    store: &StoreName,
+    kind: &Kind,
+    at: Arrival,
+) -> Key {
+    let mut key = checkpoint_records(n, store, kind).start;
+    key.extend_from_slice(&at.0.to_be_bytes());
+    Key::new(Space::Sys, key)
+}
+
+/// Takes the key of a checkpoint's record apart.
+pub(crate) fn split_checkpoint_record(key: &[u8]) -> Option<(StoreName, Kind, Arrival)> {
+    let (name, at) = key.strip_prefix(b"checkpoint/")?.split_last_chunk()?;
+    let (store, kind) = split_view_name(name.strip_suffix(&[0])?)?;
+    Some((store, kind, Arrival(u64::from_be_bytes(*at))))
 }
 
 /// The void entries of a database, one row each.

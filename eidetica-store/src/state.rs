@@ -34,6 +34,8 @@ pub(crate) struct AuthPlace {
     pub(crate) lane: u32,
     pub(crate) position: u32,
     pub(crate) clock: Arc<Clock>,
+    /// Whether it may bring back what is void.
+    pub(crate) reinstates: bool,
 }
 
 /// The writer's state of one database.
@@ -55,6 +57,8 @@ pub(crate) struct State {
     pub(crate) views: BTreeMap<ViewName, ViewRow>,
     /// Whether the void entries must be computed again.
     pub(crate) rejudge: bool,
+    /// How many entries there are when checkpoints are looked after again.
+    pub(crate) next_look: u64,
 }
 
 impl State {
@@ -75,6 +79,7 @@ impl State {
             void: BTreeSet::new(),
             views: BTreeMap::new(),
             rejudge: false,
+            next_look: 0,
         }
     }
 
@@ -156,6 +161,7 @@ impl State {
         operations: Vec<AuthOperation>,
     ) {
         let past = self.auth_past(&node.clock);
+        let reinstates = operations.iter().any(reinstates);
         let auth_node = AuthNode {
             id: node.id,
             height: node.fields.height,
@@ -168,6 +174,7 @@ impl State {
             lane: node.fields.lane,
             position: node.fields.position,
             clock: Arc::clone(&node.clock),
+            reinstates,
         });
     }
 
@@ -216,6 +223,17 @@ impl State {
             digest: tips_digest(self.tips.values().copied()),
         }
     }
+}
+
+/// Whether an operation may bring back what is void.
+pub(crate) fn reinstates(operation: &AuthOperation) -> bool {
+    matches!(
+        operation,
+        AuthOperation::SetPermission {
+            reinstate: true,
+            ..
+        }
+    )
 }
 
 /// How many entries a database has in a snapshot, and the tips of them.

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    num::NonZeroU64,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,6 +17,7 @@ use eidetica_crdt::{Doc, DocOp, Path, Scalar};
 
 use crate::{
     Backend, Database, Durability, Kinds, Offer, StoreError, StoreErrorKind, WriteBatch,
+    checkpoint::CHECKPOINT_ENTRIES,
     kind::doc_kind,
     rows::{self, DatabaseNo, DatabaseRow, FORMAT, corrupt},
     state::scan_all,
@@ -33,6 +35,8 @@ pub(crate) struct Engine {
     pub(crate) device: SecretKey,
     /// Of transactions; everything else is durable at once.
     pub(crate) durability: Durability,
+    /// Entries between two checkpoints of a view.
+    pub(crate) checkpoint_entries: NonZeroU64,
 }
 
 impl fmt::Debug for Engine {
@@ -65,6 +69,10 @@ pub struct StorageOptions {
     /// [`Durability::Deferred`] only [`Storage::flush`] makes it so; until then it is shown to
     /// this program and to nobody else. What others are told of is durable either way.
     pub durability: Durability,
+    /// How many entries arrive at least between two checkpoints of a view, 32,768 unless told. The
+    /// state at an old frontier is built on a checkpoint in its past. For so many entries at most
+    /// 16,384 rows are copied, over all views.
+    pub checkpoint_entries: NonZeroU64,
 }
 
 impl Default for StorageOptions {
@@ -72,6 +80,7 @@ impl Default for StorageOptions {
         Self {
             kinds: Kinds::default(),
             durability: Durability::Immediate,
+            checkpoint_entries: CHECKPOINT_ENTRIES,
         }
     }
 }
@@ -88,6 +97,14 @@ impl StorageOptions {
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Sets how many entries arrive between two checkpoints of a view: with fewer, old states
+    /// open sooner, and more rows are copied.
+    #[must_use]
+    pub fn with_checkpoint_entries(mut self, entries: NonZeroU64) -> Self {
+        self.checkpoint_entries = entries;
         self
     }
 }
@@ -149,6 +166,7 @@ impl Storage {
             entropy,
             device,
             durability: options.durability,
+            checkpoint_entries: options.checkpoint_entries,
         });
         let databases = Arc::new(Mutex::new(Databases {
             open: HashMap::new(),

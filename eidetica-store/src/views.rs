@@ -357,7 +357,7 @@ pub(crate) fn key_range(prefix: &[u8], range: &RowRange) -> KeyRange {
 }
 
 /// The value of a stored row: the arrival and what the kind wrote.
-fn encode_value(row: &Row) -> Vec<u8> {
+pub(crate) fn encode_value(row: &Row) -> Vec<u8> {
     let mut value = rows::encode(&row.arrival);
     value.extend_from_slice(&row.value);
     value

@@ -18,7 +18,7 @@ use crate::{
 const CHUNK_ENTRIES: usize = 1024;
 
 /// Rows that should be there; `None`: the value is checked elsewhere.
-type Expected = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub(super) type Expected = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 impl Checkup<'_> {
     /// Compares every derived row with what the replay gives.
@@ -37,6 +37,7 @@ impl Checkup<'_> {
         let auth = valueless(auth.collect(), Some(Vec::new()));
         self.compare(auth_index(n), auth).await?;
         self.check_state(&replay.state).await?;
+        self.check_checkpoints(&replay).await?;
         let unsettled = self.get(&rejudge_key(n)).await?;
         match unsettled {
             // The next opening computes the void entries and views anew.
@@ -98,7 +99,12 @@ impl Checkup<'_> {
         }
         self.compare(rows::database_range(Space::Store, n), expected)
             .await?;
-        self.compare_views(&stored, built.rows).await
+        let copied = replay.checkpoints.views();
+        let copied = copied
+            .chain(stored.keys())
+            .map(|(store, kind)| rows::checkpoints_key(self.number, store, kind));
+        let copied = copied.collect();
+        self.compare_views(&stored, built.rows, copied).await
     }
 
     async fn stored_views(&mut self) -> Result<BTreeMap<ViewName, ViewRow>, StoreError> {
@@ -116,14 +122,14 @@ impl Checkup<'_> {
     }
 
     /// Compares the rows of views; those built have generation 0, those stored another. Views
-    /// that are being filled anew are left out.
+    /// that are being filled anew, and keys that start with one of `passed_over`, are left out.
     async fn compare_views(
         &mut self,
         stored: &BTreeMap<ViewName, ViewRow>,
         built: BTreeMap<Vec<u8>, Vec<u8>>,
+        mut passed_over: Vec<Vec<u8>>,
     ) -> Result<(), StoreError> {
         let mut expected = Expected::new();
-        let mut passed_over = Vec::new();
         let mut generations = BTreeMap::new();
         for ((store, kind), row) in stored {
             let prefix = |generation| rows::generation_key(self.number, store, kind, generation);
@@ -148,7 +154,11 @@ impl Checkup<'_> {
         self.compare_but(range, expected, &passed_over).await
     }
 
-    async fn compare(&mut self, range: KeyRange, expected: Expected) -> Result<(), StoreError> {
+    pub(super) async fn compare(
+        &mut self,
+        range: KeyRange,
+        expected: Expected,
+    ) -> Result<(), StoreError> {
         self.compare_but(range, expected, &[]).await
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eidetica_core::{Arrival, SignedEntry, verify_batch};
 
-use super::{Checkup, Rows};
+use super::{Checkup, Rows, checkpoints::Checkpoints};
 use crate::{
     Space, StoreError, StoreErrorKind,
     node::{Node, NodeFields, StoredRow},
@@ -29,6 +29,7 @@ pub(super) struct Replay {
     pub(super) ids: Vec<Vec<u8>>,
     /// Arrivals of the entries that change `_auth`.
     pub(super) auth: Vec<Arrival>,
+    pub(super) checkpoints: Checkpoints,
 }
 
 /// A row of the log taken apart.
@@ -48,12 +49,14 @@ impl Checkup<'_> {
             payloads: Vec::new(),
             ids: Vec::new(),
             auth: Vec::new(),
+            checkpoints: self.checkpoints().await?,
         };
         let range = rows::database_range(Space::Log, self.number);
         let mut log = Rows::new(self.snapshot, range);
         loop {
             let rows = log.next(BATCH).await?;
             if rows.is_empty() {
+                replay.checkpoints.note(&replay.state);
                 return Ok(replay);
             }
             let mut read = Vec::with_capacity(rows.len());
@@ -119,6 +122,7 @@ impl Checkup<'_> {
     }
 
     async fn place(&mut self, replay: &mut Replay, row: Read) -> Result<(), StoreError> {
+        replay.checkpoints.note(&replay.state);
         let expected = Arrival(replay.state.count);
         if row.arrival != expected {
             self.is_whole = false;

@@ -6,6 +6,7 @@ mod backend;
 mod causal;
 mod doctor;
 mod golden;
+mod history;
 mod ingest;
 mod kinds;
 mod support;
