@@ -201,7 +201,7 @@ impl Database {
         let mut maker = Maker {
             database: self,
             snapshot: &*snapshot,
-            chunk: Chunk::new(self, &*snapshot, Progress::default()),
+            chunk: Chunk::new(self, &*snapshot, None, Progress::default()),
             made: BTreeMap::new(),
         };
         let mut ids = Vec::with_capacity(group.len());

@@ -11,9 +11,7 @@ use crate::{
     doc_store::store_name,
     draft::{DraftGuard, OperationWriter},
     kind::kind_of,
-    rows::corrupt,
     transaction::current_view,
-    views::OpenView,
 };
 
 /// A store of kind `C`, to read from.
@@ -44,7 +42,7 @@ impl<C: Crdt> CrdtStore<C> {
                 view
             }
         };
-        scan(&view, range)
+        view.scan(range)
     }
 }
 
@@ -112,7 +110,7 @@ impl<'a, C: Crdt> CrdtDraft<'a, C> {
         draft
             .read(self.transaction.snapshot(), range.clone())
             .await?;
-        scan(&draft.view, range)
+        draft.view.scan(range)
     }
 
     /// Adds an operation to what the transaction commits. Whether the kind takes the operations
@@ -139,10 +137,4 @@ impl<C> fmt::Debug for CrdtDraft<'_, C> {
             .field("store", &self.store)
             .finish_non_exhaustive()
     }
-}
-
-fn scan(view: &OpenView, range: &RowRange) -> Result<Vec<Row>, StoreError> {
-    let rows = view.view().scan(range);
-    let rows = rows.map_err(|e| corrupt("view").with_source(e))?;
-    Ok(rows.cloned().collect())
 }

@@ -196,7 +196,7 @@ impl Database {
         let mut extra = Some(offer.extra);
         while let Some(rows) = extra.take() {
             let snapshot = self.0.engine.backend.snapshot().await?;
-            let mut chunk = Chunk::new(self, &*snapshot, progress);
+            let mut chunk = Chunk::new(self, &*snapshot, offer.peer, progress);
             while let Some(entry) = entries.next_if(|_| !chunk.is_full()) {
                 chunk.add(&mut state, entry, source).await?;
             }
@@ -271,7 +271,7 @@ impl Database {
 
     /// Tells what is here now; what is not durable yet only to who asks for it here.
     fn publish(&self, state: &State, durability: Durability) {
-        self.0.committed.store(state.count, Ordering::Release);
+        self.committed(state.count);
         let summary = Summary::of(state);
         match durability {
             Durability::Immediate => {
@@ -280,6 +280,11 @@ impl Database {
             }
             Durability::Deferred => *self.deferred() = Some(summary),
         }
+    }
+
+    /// Lets readers see what is committed.
+    pub(crate) fn committed(&self, count: u64) {
+        self.0.committed.store(count, Ordering::Release);
     }
 
     fn show(&self, summary: Summary) {

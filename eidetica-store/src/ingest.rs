@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use eidetica_core::{Arrival, EntryId, SignedEntry, VerifiedEntry};
+use eidetica_core::{Arrival, EntryId, PublicKey, SignedEntry, VerifiedEntry};
 
 use crate::{
     Database, Durability, Refusal, Rule, Snapshot, Source, StoreError, WriteBatch,
     node::{Node, encode_row},
     place::{Verdict, place},
+    recording::Recording,
     refusal::Incomplete,
     rows::{self, HEAD_TIPS, Head},
     state::{State, auth_index_key, is_auth, rejudge_key},
@@ -24,6 +25,8 @@ pub struct Offer {
     pub failed: Vec<Refusal>,
     /// Where they come from.
     pub source: Option<Source>,
+    /// The device that sent them, for those who are told of the change.
+    pub peer: Option<PublicKey>,
     /// Rows of the caller, such as cursors, that go into the same commit; left out if an entry
     /// is incomplete, so that no cursor leads beyond it.
     pub extra: WriteBatch,
@@ -57,6 +60,8 @@ pub(crate) struct Chunk<'a> {
     extra: WriteBatch,
     lanes: BTreeSet<u32>,
     authors: BTreeSet<u32>,
+    /// What is to be told, if anybody listens.
+    recording: Option<Recording>,
     progress: Progress,
     /// Bytes that the commit will about have.
     weight: usize,
@@ -103,13 +108,20 @@ impl<'a> Chunk<'a> {
     pub(crate) fn new(
         database: &'a Database,
         snapshot: &'a dyn Snapshot,
+        peer: Option<PublicKey>,
         progress: Progress,
     ) -> Self {
+        let is_watched = database.engine().feed.is_watched(database.id());
+        let recording = is_watched.then(|| Recording::new(peer));
         Self {
             database,
             snapshot,
             applier: Applier::new(database.nodes(), &database.engine().kinds, snapshot),
-            views: OpenViews::default(),
+            views: match recording {
+                Some(_) => OpenViews::with_steps(),
+                None => OpenViews::default(),
+            },
+            recording,
             batch: WriteBatch::new(),
             extra: WriteBatch::new(),
             lanes: BTreeSet::new(),
@@ -121,7 +133,7 @@ impl<'a> Chunk<'a> {
 
     /// Whether the chunk should be committed before more is added.
     pub(crate) fn is_full(&self) -> bool {
-        self.weight >= FULL_BYTES
+        self.weight >= FULL_BYTES || self.recording.as_ref().is_some_and(Recording::is_full)
     }
 
     /// Adds rows of the caller, to be left out if an entry is incomplete.
@@ -138,6 +150,9 @@ impl<'a> Chunk<'a> {
     ) -> Result<Added, StoreError> {
         let nodes = self.database.nodes();
         let progress = &mut self.progress;
+        if let Some(recording) = &mut self.recording {
+            recording.begin(state);
+        }
         match place(
             state,
             nodes,
@@ -170,6 +185,9 @@ impl<'a> Chunk<'a> {
                 self.write_entry(state, entry, &node, is_void);
                 if !is_void {
                     self.apply(state, entry, &node).await?;
+                }
+                if let Some(recording) = &mut self.recording {
+                    recording.add(state.id, entry, &node, self.views.take_steps());
                 }
                 Ok(if is_void { Added::Void } else { Added::Applied })
             }
@@ -232,6 +250,10 @@ impl<'a> Chunk<'a> {
                 .commit(batch, durability)
                 .await?;
             self.database.nodes().commit_pending();
+            self.database.committed(state.count);
+            if let Some(recording) = self.recording.take() {
+                recording.publish(self.database);
+            }
         }
         self.progress.committed = self.progress.report.stored;
         Ok(self.progress)

@@ -9,6 +9,7 @@ mod database;
 mod doc_store;
 mod doctor;
 mod draft;
+mod feed;
 mod ingest;
 mod kind;
 mod node;
@@ -17,6 +18,7 @@ mod past;
 mod place;
 mod rebuild;
 mod recent;
+mod recording;
 mod refusal;
 mod rows;
 mod state;
@@ -24,6 +26,7 @@ mod storage;
 mod transaction;
 mod views;
 mod walk;
+mod watch;
 mod writes;
 
 #[cfg(feature = "redb")]
@@ -37,10 +40,12 @@ pub use crate::{
     database::{Database, Difference, Summary},
     doc_store::{DatabaseAt, DocDraft, DocStore, IntoPath, SettingsStore},
     doctor::Problem,
+    feed::{Change, ChangeCause, Notice, Origin, StoreChange, Subscription},
     ingest::{IngestReport, Offer},
     kind::Kinds,
     node::Source,
     refusal::{Incomplete, Refusal, Rule},
     storage::{Storage, StorageOptions},
     transaction::Transaction,
+    watch::Watch,
 };

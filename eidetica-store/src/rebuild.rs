@@ -13,6 +13,7 @@ use crate::{
     Database, Durability, KeyRange, Snapshot, StoreError, WriteBatch,
     kind::Reading,
     node::{CHANGES_RESERVED, Node, StoredRow},
+    recording::publish_rebuilt,
     rows::{self, Building, DatabaseNo, ViewRow},
     state::{State, ViewName, is_auth, log_chunk, rejudge_key},
     views::{Applied, Applier, OpenView, key_range},
@@ -155,12 +156,19 @@ async fn rebuild(
         }
         let mut batch = WriteBatch::new();
         open.write(&mut batch);
+        let mut replaced = None;
         let row = match is_done {
             false => Some(ViewRow {
                 building: Some(building),
                 ..row
             }),
             true => {
+                let at = |generation| {
+                    let (store, kind) = name;
+                    Some(rows::generation_key(number, store, kind, generation))
+                };
+                let new = at(building.generation).filter(|_| building.changed);
+                replaced = Some([at(row.generation), new]);
                 batch.remove_range(whole(number, name, row.generation));
                 building.changed.then_some(ViewRow {
                     generation: building.generation,
@@ -172,6 +180,10 @@ async fn rebuild(
         };
         put_view(state, name, row, &mut batch);
         backend.commit(batch, Durability::Immediate).await?;
+        if let Some(generations) = replaced {
+            // The snapshot before the switch has both.
+            publish_rebuilt(database, &*snapshot, state, name, generations).await?;
+        }
     }
     Ok(())
 }

@@ -16,8 +16,10 @@ use eidetica_core::{
 use eidetica_crdt::{Doc, DocOp, Path, Scalar};
 
 use crate::{
-    Backend, Database, Durability, Kinds, Offer, StoreError, StoreErrorKind, WriteBatch,
+    Backend, Database, Durability, Kinds, Offer, StoreError, StoreErrorKind, Subscription,
+    WriteBatch,
     checkpoint::CHECKPOINT_ENTRIES,
+    feed::{Feed, Filter},
     kind::doc_kind,
     rows::{self, DatabaseNo, DatabaseRow, FORMAT, corrupt},
     state::scan_all,
@@ -37,6 +39,7 @@ pub(crate) struct Engine {
     pub(crate) durability: Durability,
     /// Entries between two checkpoints of a view.
     pub(crate) checkpoint_entries: NonZeroU64,
+    pub(crate) feed: Feed,
 }
 
 impl fmt::Debug for Engine {
@@ -167,6 +170,7 @@ impl Storage {
             device,
             durability: options.durability,
             checkpoint_entries: options.checkpoint_entries,
+            feed: Feed::default(),
         });
         let databases = Arc::new(Mutex::new(Databases {
             open: HashMap::new(),
@@ -363,6 +367,11 @@ impl Storage {
             .backend
             .commit(batch, Durability::Immediate)
             .await
+    }
+
+    /// Listens to what is changed in every database, from now on.
+    pub fn subscribe(&self) -> Subscription {
+        self.engine.feed.subscribe(Filter::default())
     }
 
     /// Makes everything committed durable.

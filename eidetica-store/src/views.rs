@@ -10,7 +10,7 @@ use eidetica_core::{Arrival, Header, PublicKey, SignedEntry, StoreName, Timestam
 use eidetica_crdt::{Cause, Past, Row, RowChange, RowRange, View, ViewError};
 
 use crate::{
-    Key, KeyRange, Order, Snapshot, Space, StoreError, WriteBatch,
+    Key, KeyRange, Order, Snapshot, Space, StoreChange, StoreError, WriteBatch,
     kind::{Kinds, Operations, Reading},
     node::Node,
     nodes::Nodes,
@@ -93,7 +93,12 @@ impl OpenView {
 
     /// The rows of a view that is loaded whole.
     pub(crate) fn to_rows(&self) -> Result<Vec<Row>, StoreError> {
-        let rows = self.view.scan(&RowRange::all());
+        self.scan(&RowRange::all())
+    }
+
+    /// The rows of a range that is loaded.
+    pub(crate) fn scan(&self, range: &RowRange) -> Result<Vec<Row>, StoreError> {
+        let rows = self.view.scan(range);
         let rows = rows.map_err(|e| corrupt("view").with_source(e))?;
         Ok(rows.cloned().collect())
     }
@@ -245,9 +250,32 @@ impl Past for KnownPast<'_> {
 pub(crate) struct OpenViews {
     open: BTreeMap<ViewName, OpenView>,
     changed: BTreeMap<ViewName, ViewRow>,
+    keeps_steps: bool,
 }
 
 impl OpenViews {
+    /// Views that tell what each entry changes.
+    pub(crate) fn with_steps() -> Self {
+        Self {
+            keeps_steps: true,
+            ..Self::default()
+        }
+    }
+
+    /// What was changed since the last call.
+    pub(crate) fn take_steps(&mut self) -> Vec<StoreChange> {
+        let steps = self.open.iter_mut().filter_map(|((store, kind), open)| {
+            let rows = open.view.take_steps();
+            (!rows.is_empty()).then(|| StoreChange {
+                store: store.clone(),
+                kind: kind.clone(),
+                rows,
+                is_reset: false,
+            })
+        });
+        steps.collect()
+    }
+
     /// Applies every change of an entry to its view.
     pub(crate) async fn apply_entry(
         &mut self,
@@ -298,12 +326,17 @@ impl OpenViews {
         let Some(operations) = operations else {
             return Ok(0);
         };
+        let keeps_steps = self.keeps_steps;
         let open = self.open.entry(name).or_insert_with_key(|(store, kind)| {
             let prefix = rows::generation_key(number, store, kind, row.generation);
-            match is_new {
+            let mut open = match is_new {
                 true => OpenView::fresh(prefix),
                 false => OpenView::stored(prefix),
+            };
+            if keeps_steps {
+                open.view.keep_steps();
             }
+            open
         });
         applier.apply(open, operations.as_ref(), applied).await?;
         Ok(operations.len())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eidetica_core::{DatabaseId, PublicKey};
-use eidetica_store::{Database, Storage};
+use eidetica_store::{Database, Storage, Subscription};
 use eidetica_sync::Sync;
 
 use crate::{Error, ErrorKind, InstanceBuilder, durability::Flusher};
@@ -45,6 +45,11 @@ impl Instance {
     /// Sync with other devices.
     pub fn sync(&self) -> &Sync {
         &self.sync
+    }
+
+    /// Listens to what is changed in every database, from now on.
+    pub fn subscribe(&self) -> Subscription {
+        self.storage.subscribe()
     }
 
     /// Creates a database with this device as its first admin.

@@ -6,6 +6,7 @@ mod durability;
 mod edge;
 mod error;
 mod instance;
+mod local_write;
 
 pub use eidetica_core as core;
 pub use eidetica_crdt as crdt;
@@ -20,12 +21,16 @@ pub use crate::{
     edge::{OsEntropy, SystemClock},
     error::{Error, ErrorKind},
     instance::Instance,
+    local_write::{LocalWrite, LocalWrites},
 };
 pub use eidetica_core::{
     DatabaseId, EntryId, PublicKey,
     authority::{Level, Subject},
 };
 pub use eidetica_crdt::{Path, Value};
-pub use eidetica_store::{Database, DocDraft, DocStore, SettingsStore, Transaction};
+pub use eidetica_store::{
+    Change, ChangeCause, Database, DocDraft, DocStore, Notice, Origin, SettingsStore, StoreChange,
+    Subscription, Transaction, Watch,
+};
 pub use eidetica_sync::{DatabaseTicket, Sync, SyncReport};
 pub use eidetica_transport::{Address, PeerAddress};

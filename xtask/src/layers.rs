@@ -137,6 +137,7 @@ const LAYERS: &[Layer] = &[
             "serde",
             "sha2",
             "tokio",
+            "tracing",
         ],
         testkit: Some("sync"),
     },

@@ -5,6 +5,7 @@
 mod backend;
 mod causal;
 mod doctor;
+mod feed;
 mod golden;
 mod history;
 mod ingest;

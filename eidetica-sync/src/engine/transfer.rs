@@ -150,6 +150,7 @@ impl Intake {
         })?;
         let mut offer = Offer {
             source: Some(Source::REMOTE),
+            peer: Some(self.peer),
             ..Offer::default()
         };
         offer.failed = std::mem::take(&mut self.failed);

@@ -10,6 +10,7 @@ mod devices;
 mod durability;
 mod flipped_bit;
 mod large;
+mod local_writes;
 mod opening;
 mod raw;
 mod refusals;
