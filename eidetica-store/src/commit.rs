@@ -8,7 +8,7 @@ use std::{
 
 use eidetica_core::{
     Arrival, EntryBuilder, EntryId, Height, SecretKey, SignedEntry, StoreName, Timestamp,
-    authority::NodeIndex, limits::MAX_PARENTS,
+    VerifiedEntry, authority::NodeIndex, limits::MAX_PARENTS,
 };
 use tokio::sync::MutexGuard;
 
@@ -282,7 +282,7 @@ impl Maker<'_> {
         author: &SecretKey,
         parents: Vec<EntryId>,
         changes: &[(StoreName, Arc<[u8]>)],
-    ) -> Result<SignedEntry, StoreError> {
+    ) -> Result<VerifiedEntry, StoreError> {
         let mut highest = Height(0);
         let mut latest = Timestamp::default();
         for parent in &parents {
@@ -297,7 +297,7 @@ impl Maker<'_> {
         for (store, payload) in changes {
             entry = entry.with_change(store.clone(), Arc::clone(payload));
         }
-        entry.sign(author).map_err(invalid)
+        entry.sign_verified(author).map_err(invalid)
     }
 
     async fn parent(&self, id: &EntryId) -> Result<(Height, Timestamp), StoreError> {
@@ -315,14 +315,13 @@ impl Maker<'_> {
     async fn add(
         &mut self,
         state: &mut State,
-        entry: SignedEntry,
+        entry: VerifiedEntry,
         written: &Arc<Ranges>,
     ) -> Result<(), StoreError> {
         let header = entry.header();
         let place = (header.height, header.timestamp);
         self.made.insert(entry.id(), place);
         let arrival = Arrival(state.count);
-        let entry = entry.verify().map_err(invalid)?;
         let refuse = |message: String| StoreError::new(StoreErrorKind::Permission, message);
         match self.chunk.add(state, &entry, Source::LOCAL).await? {
             Added::Applied if !is_void_change(state, &entry) => {

@@ -276,9 +276,7 @@ impl Storage {
         EntryBuilder::root(self.engine.random(), self.engine.now())
             .with_change(StoreName::auth(), auth)
             .with_change(StoreName::settings(), settings)
-            .sign(&self.engine.device)
-            .map_err(|e| invalid(&e))?
-            .verify()
+            .sign_verified(&self.engine.device)
             .map_err(|e| invalid(&e))
     }
 

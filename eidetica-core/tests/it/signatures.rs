@@ -7,14 +7,17 @@ use eidetica_core::{
     EntryBuilder, EntryId, SecretKey, SignedEntry, StoreName, Timestamp, VerifyError, verify_batch,
 };
 
+fn builder(author: u8, nonce: u8) -> EntryBuilder {
+    let builder = EntryBuilder::root([nonce; 16], Timestamp::from_millis(u64::from(nonce)));
+    builder.with_change(
+        StoreName::new("notes").unwrap(),
+        vec![author, nonce, 1, 2, 3],
+    )
+}
+
 fn entry(author: u8, nonce: u8) -> SignedEntry {
-    EntryBuilder::root([nonce; 16], Timestamp::from_millis(u64::from(nonce)))
-        .with_change(
-            StoreName::new("notes").unwrap(),
-            vec![author, nonce, 1, 2, 3],
-        )
-        .sign(&SecretKey::from_bytes(&[author; 32]))
-        .unwrap()
+    let author_key = SecretKey::from_bytes(&[author; 32]);
+    builder(author, nonce).sign(&author_key).unwrap()
 }
 
 fn with_payload(entry: &SignedEntry, payload: Vec<u8>) -> SignedEntry {
@@ -48,6 +51,13 @@ fn a_batch_names_exactly_the_bad_entries_and_says_what_is_wrong() {
     let batch: Vec<_> = verify_batch(entries).into_iter().map(id).collect();
     assert_eq!(single, expected);
     assert_eq!(batch, expected);
+}
+
+#[test]
+fn an_entry_that_was_signed_as_verified_is_what_verification_lets_through() {
+    let author = SecretKey::from_bytes(&[3; 32]);
+    let signed = builder(3, 4).sign_verified(&author).unwrap();
+    assert_eq!(signed, entry(3, 4).verify().unwrap());
 }
 
 #[test]
