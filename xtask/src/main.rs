@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod command;
+mod crash;
 mod golden;
 mod layers;
 mod problem;
@@ -25,6 +26,7 @@ const COMMANDS: &[Command] = &[
     golden::COMMAND,
     readme::COMMAND,
     bench::COMMAND,
+    crash::COMMAND,
 ];
 
 fn main() -> ExitCode {

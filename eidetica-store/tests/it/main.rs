@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod agreement;
 mod backend;
 mod causal;
+mod crash;
 mod doctor;
+mod faults;
 mod feed;
 mod golden;
 mod history;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use eidetica_core::{DatabaseId, EntryId, Kind, StoreName, Timestamp, VerifiedEntry};
+use eidetica_core::{Arrival, DatabaseId, EntryId, Kind, StoreName, Timestamp, VerifiedEntry};
 use eidetica_crdt::{DocOp, Path, Scalar};
 use eidetica_store::{
     Backend, Database, IngestReport, KeyRange, MemoryBackend, Offer, Order, Snapshot, Source,
@@ -48,6 +48,20 @@ pub(crate) async fn offer(database: &Database, entries: Vec<VerifiedEntry>) -> I
         ..Offer::default()
     };
     database.ingest(offer).await.unwrap()
+}
+
+/// Gives a second device's copy of a database what the first has.
+pub(crate) async fn copy(from: &Database, to: &Database) {
+    let mut difference = from.difference(&[], Arrival(0)).await.unwrap();
+    loop {
+        let chunk = difference.next_chunk(100).await.unwrap();
+        if chunk.is_empty() {
+            break;
+        }
+        let entries = chunk.into_iter().map(|(_, entry)| entry.verify().unwrap());
+        let report = offer(to, entries.collect()).await;
+        assert_eq!((report.refused.len(), report.incomplete.len()), (0, 0));
+    }
 }
 
 /// Every view that has rows.

@@ -14,7 +14,7 @@ use eidetica_testkit::{
     store::{Fault, FaultyBackend},
 };
 
-use crate::support::{block_on, doc, dump, memory, offer, open, open_as, store};
+use crate::support::{block_on, copy, doc, dump, memory, open, open_as, store};
 
 async fn created() -> (Storage, Database) {
     let storage = open(memory()).await;
@@ -31,23 +31,6 @@ async fn set(database: &Database, path: &str, value: i64) {
 async fn get(database: &Database, path: &str) -> Option<Value> {
     let notes = database.doc("notes").unwrap();
     notes.get(path).await.unwrap()
-}
-
-/// Gives a second device's copy of a database what the first has.
-async fn copy(from: &Database, to: &Database) {
-    let mut difference = from
-        .difference(&[], eidetica_core::Arrival(0))
-        .await
-        .unwrap();
-    loop {
-        let chunk = difference.next_chunk(100).await.unwrap();
-        if chunk.is_empty() {
-            break;
-        }
-        let entries = chunk.into_iter().map(|(_, entry)| entry.verify().unwrap());
-        let report = offer(to, entries.collect()).await;
-        assert_eq!((report.refused.len(), report.incomplete.len()), (0, 0));
-    }
 }
 
 async fn second(id: DatabaseId) -> Database {

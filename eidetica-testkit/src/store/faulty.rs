@@ -4,14 +4,15 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use async_trait::async_trait;
 use eidetica_store::{
-    Backend, BackendLimits, Durability, Key, Snapshot, StoreError, StoreErrorKind, WriteBatch,
+    Backend, BackendLimits, Durability, Key, KeyRange, MemoryBackend, Order, Snapshot, Space,
+    StoreError, StoreErrorKind, WriteBatch,
 };
 
 /// How a commit fails.
@@ -24,10 +25,12 @@ pub enum Fault {
     AcknowledgementLost,
 }
 
-/// A backend that fails the commits it is told to.
+/// A backend that fails the commits it is told to, and knows what a loss of power would leave.
 #[derive(Debug)]
 pub struct FaultyBackend<B> {
     inner: B,
+    /// The state as of the last immediate commit or flush; `None` before the first.
+    durable: Mutex<Option<Box<dyn Snapshot>>>,
     commits: AtomicU64,
     faults: Mutex<BTreeMap<u64, Fault>>,
 }
@@ -37,6 +40,7 @@ impl<B: Backend> FaultyBackend<B> {
     pub fn new(inner: B) -> Self {
         Self {
             inner,
+            durable: Mutex::default(),
             commits: AtomicU64::new(0),
             faults: Mutex::default(),
         }
@@ -64,6 +68,65 @@ impl<B: Backend> FaultyBackend<B> {
     pub fn inner(&self) -> &B {
         &self.inner
     }
+
+    /// A backend with what a loss of power would leave now: every deferred commit since the last
+    /// immediate one or flush is gone.
+    ///
+    /// # Errors
+    /// The backend inside failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn after_power_loss(&self) -> Result<MemoryBackend, StoreError> {
+        let taken = self.lock_durable().take();
+        let left = MemoryBackend::new();
+        if let Some(taken) = taken {
+            left.commit(everything(&*taken).await?, Durability::Immediate)
+                .await?;
+            // Nothing newer is overwritten: commits end in their order.
+            self.lock_durable().get_or_insert(taken);
+        }
+        Ok(left)
+    }
+
+    async fn all_is_durable(&self) -> Result<(), StoreError> {
+        let snapshot = self.inner.snapshot().await?;
+        *self.lock_durable() = Some(snapshot);
+        Ok(())
+    }
+
+    fn lock_durable(&self) -> MutexGuard<'_, Option<Box<dyn Snapshot>>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn commit_inside(
+        &self,
+        batch: WriteBatch,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        self.inner.commit(batch, durability).await?;
+        match durability {
+            Durability::Immediate => self.all_is_durable().await,
+            Durability::Deferred => Ok(()),
+        }
+    }
+}
+
+/// Every row of a snapshot.
+async fn everything(snapshot: &dyn Snapshot) -> Result<WriteBatch, StoreError> {
+    let mut batch = WriteBatch::new();
+    for space in Space::ALL {
+        let range = KeyRange {
+            space,
+            start: Vec::new(),
+            end: None,
+        };
+        let all = snapshot.scan(&range, Order::Ascending, usize::MAX, usize::MAX);
+        for (key, value) in all.await?.rows {
+            batch.put(Key::new(space, key), value);
+        }
+    }
+    Ok(batch)
 }
 
 fn injected(kind: StoreErrorKind) -> StoreError {
@@ -83,17 +146,18 @@ impl<B: Backend> Backend for FaultyBackend<B> {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&number);
         match fault {
-            None => self.inner.commit(batch, durability).await,
+            None => self.commit_inside(batch, durability).await,
             Some(Fault::NotApplied(kind)) => Err(injected(kind)),
             Some(Fault::AcknowledgementLost) => {
-                self.inner.commit(batch, durability).await?;
+                self.commit_inside(batch, durability).await?;
                 Err(injected(StoreErrorKind::Engine))
             }
         }
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
+        self.inner.flush().await?;
+        self.all_is_durable().await
     }
 
     async fn changed(&self, key: &Key) -> Result<(), StoreError> {
