@@ -44,6 +44,13 @@ pub trait Crdt: fmt::Debug + Send + Sync + 'static {
         RowRange::all()
     }
 
+    /// The path that an operation writes, to tell people and programs what changed: at least above
+    /// everything that it puts or supersedes.
+    fn path(op: &Self::Op) -> Path {
+        let _ = op;
+        Path::root()
+    }
+
     /// Names rows worth loading ahead, so that a chunk of entries needs one read.
     fn touches(op: &Self::Op, ranges: &mut Vec<RowRange>) {
         let _ = (op, ranges);

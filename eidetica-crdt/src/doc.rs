@@ -133,6 +133,10 @@ impl Crdt for Doc {
         }
     }
 
+    fn path(op: &DocOp) -> Path {
+        op.path().clone()
+    }
+
     fn touches(op: &DocOp, ranges: &mut Vec<RowRange>) {
         match op {
             DocOp::Delete { path } => return ranges.push(RowRange::subtree(path)),

@@ -178,6 +178,10 @@ impl Crdt for TableKind {
         RowRange::at(&Self::path_of(&op.row()))
     }
 
+    fn path(op: &TableOp) -> Path {
+        Self::path_of(&op.row())
+    }
+
     fn touches(op: &TableOp, ranges: &mut Vec<RowRange>) {
         ranges.extend(Self::ranges(&op.row()));
     }

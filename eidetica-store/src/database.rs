@@ -23,12 +23,11 @@ use crate::{
     clock::Clock,
     commit::CommitQueue,
     ingest::{Chunk, Progress},
-    node::NodeFields,
     nodes::Nodes,
     rebuild,
     recent::RecentViews,
     rows::{self, DatabaseNo},
-    state::{SCAN_BYTES, State, log_chunk, tips_digest},
+    state::{SCAN_BYTES, State, tips_digest},
     storage::Engine,
     transaction::current_view,
     writes::RecentWrites,
@@ -300,6 +299,11 @@ impl Database {
         self.deferred().clone()
     }
 
+    /// The set of entries that is committed, durable or not.
+    pub(crate) fn present(&self) -> Summary {
+        self.to_flush().unwrap_or_else(|| self.frontier())
+    }
+
     /// Tells what a flush has made durable, unless more has become so meanwhile.
     pub(crate) fn flushed(&self, summary: Summary) {
         self.deferred()
@@ -367,10 +371,25 @@ impl Database {
     /// # Cancel safety
     /// Nothing happens.
     pub async fn log(&self, limit: usize) -> Result<Vec<(Arrival, SignedEntry)>, StoreError> {
+        self.log_before(Arrival(u64::MAX), limit).await
+    }
+
+    /// At most `limit` entries that arrived last before another, the newest first.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn log_before(
+        &self,
+        before: Arrival,
+        limit: usize,
+    ) -> Result<Vec<(Arrival, SignedEntry)>, StoreError> {
         let snapshot = self.0.engine.backend.snapshot().await?;
-        let range = rows::log_range(self.0.number, Arrival(0));
+        let mut range = rows::log_range(self.0.number, Arrival(0));
+        range.end = Some(rows::log_key(self.0.number, before).bytes);
         let mut log = Vec::new();
-        let mut range = range;
         while log.len() < limit {
             let left = limit - log.len();
             let scan = snapshot
@@ -389,30 +408,7 @@ impl Database {
         Ok(log)
     }
 
-    /// The durable entries that are not in the past of those of `seen` that are here, in order of
-    /// arrival from `from` on. Without any, everything.
-    ///
-    /// # Errors
-    /// The backend failed.
-    ///
-    /// # Cancel safety
-    /// Nothing happens.
-    pub async fn difference(
-        &self,
-        seen: &[EntryId],
-        from: Arrival,
-    ) -> Result<Difference, StoreError> {
-        let reader = self.reader().await?;
-        Ok(Difference {
-            database: self.clone(),
-            seen: reader.clock_of(seen).await?,
-            within: None,
-            next: from,
-            end: Arrival(self.0.summary.borrow().count),
-        })
-    }
-
-    async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+    pub(crate) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
         // In this order everything before `end` is in the snapshot.
         let end = Arrival(self.0.committed.load(Ordering::Acquire));
         Ok(Reader {
@@ -536,20 +532,20 @@ fn sample_arrivals(count: u64, max: usize) -> Vec<Arrival> {
 }
 
 /// Looks at what is committed, beside a writer.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     nodes: &'a Nodes,
-    snapshot: Box<dyn Snapshot>,
+    pub(crate) snapshot: Box<dyn Snapshot>,
     end: Arrival,
 }
 
 impl Reader<'_> {
-    async fn arrival(&self, id: &EntryId) -> Result<Option<Arrival>, StoreError> {
+    pub(crate) async fn arrival(&self, id: &EntryId) -> Result<Option<Arrival>, StoreError> {
         let found = self.nodes.arrival(&*self.snapshot, id).await?;
         Ok(found.filter(|arrival| *arrival < self.end))
     }
 
     /// The clock of everything that the entries among `ids` which are here have seen.
-    async fn clock_of(&self, ids: &[EntryId]) -> Result<Clock, StoreError> {
+    pub(crate) async fn clock_of(&self, ids: &[EntryId]) -> Result<Clock, StoreError> {
         let mut clock = Clock::default();
         for id in ids {
             if let Some(arrival) = self.arrival(id).await? {
@@ -558,89 +554,5 @@ impl Reader<'_> {
             }
         }
         Ok(clock)
-    }
-}
-
-/// Entries to be sent, read a chunk at a time.
-#[derive(Debug)]
-pub struct Difference {
-    database: Database,
-    seen: Clock,
-    /// Only what this has seen, if set.
-    within: Option<Clock>,
-    next: Arrival,
-    end: Arrival,
-}
-
-impl Difference {
-    /// Leaves only the entries among `ids` and those in their past.
-    ///
-    /// # Errors
-    /// The backend failed.
-    ///
-    /// # Cancel safety
-    /// Nothing happens.
-    pub async fn within(mut self, ids: &[EntryId]) -> Result<Self, StoreError> {
-        let reader = self.database.reader().await?;
-        self.within = Some(reader.clock_of(ids).await?);
-        Ok(self)
-    }
-
-    fn contains(&self, arrival: Arrival, fields: &NodeFields) -> bool {
-        let covers = |clock: &Clock| clock.of(fields.lane) >= fields.position;
-        arrival < self.end && !covers(&self.seen) && self.within.as_ref().is_none_or(covers)
-    }
-
-    /// At most `max` entries that follow, in order of arrival; none at the end.
-    ///
-    /// # Errors
-    /// The backend failed.
-    ///
-    /// # Cancel safety
-    /// Nothing is skipped.
-    pub async fn next_chunk(
-        &mut self,
-        max: usize,
-    ) -> Result<Vec<(Arrival, SignedEntry)>, StoreError> {
-        let (engine, nodes) = (self.database.engine(), self.database.nodes());
-        let snapshot = engine.backend.snapshot().await?;
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        let mut next = self.next;
-        while entries.is_empty() && next < self.end {
-            let chunk = log_chunk(&*snapshot, self.database.number(), next, max).await?;
-            if chunk.is_empty() {
-                break;
-            }
-            for (arrival, row) in chunk {
-                // Payloads with rows of their own do not count among the bytes of a scan.
-                if bytes > SCAN_BYTES {
-                    break;
-                }
-                next = Arrival(arrival.0 + 1);
-                if self.contains(arrival, &row.fields) {
-                    let entry = nodes.entry(&*snapshot, arrival, row).await?;
-                    bytes += entry
-                        .payloads()
-                        .iter()
-                        .flatten()
-                        .map(|p| p.len())
-                        .sum::<usize>();
-                    entries.push((arrival, entry));
-                }
-            }
-        }
-        self.next = next;
-        Ok(entries)
-    }
-
-    /// The arrival up to which everything has been handed out.
-    pub fn position(&self) -> Arrival {
-        self.next
-    }
-
-    /// The entries in the difference, counted from the clocks without reading them.
-    pub fn remaining(&self) -> u64 {
-        self.end.0.saturating_sub(self.seen.seen().max(self.next.0))
     }
 }

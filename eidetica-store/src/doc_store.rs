@@ -266,6 +266,35 @@ impl<'a> DocDraft<'a> {
         Ok(writer.delete(view.view_mut(), &path)?)
     }
 
+    /// Writes again what a path held as of some entries, in place of what is there; removes that
+    /// if it held nothing. Tells what it held.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`] if an entry is not here, [`StoreErrorKind::Invalid`] without
+    /// any or if the path is none, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// The transaction has the write or not.
+    pub async fn restore(
+        &self,
+        path: impl IntoPath,
+        frontier: &[EntryId],
+    ) -> Result<Option<Value>, StoreError> {
+        let path = path.into_path().map_err(invalid)?;
+        let database = self.transaction.database();
+        database.check_frontier(frontier).await?;
+        let kind = doc_kind();
+        let view = database.view_at(frontier, &self.store, &kind).await?;
+        let held = read(&view, &path)?.winner.map(|(_, value)| value);
+        match &held {
+            Some(value) => self.set(&path, value.clone()).await?,
+            None => {
+                self.delete(&path).await?;
+            }
+        }
+        Ok(held)
+    }
+
     async fn draft(&self) -> Result<DraftGuard<'a, DocWriter>, StoreError> {
         self.transaction.draft(&self.store).await
     }

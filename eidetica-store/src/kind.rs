@@ -40,6 +40,7 @@ pub(crate) trait Operations: fmt::Debug + Send + Sync {
     fn len(&self) -> usize;
     fn touches(&self, index: usize, ranges: &mut Vec<RowRange>);
     fn supersedes(&self, index: usize) -> RowRange;
+    fn path(&self, index: usize) -> Path;
     fn apply(&self, index: usize, view: &mut View, cause: &Cause<'_>) -> Result<(), ViewError>;
 }
 
@@ -100,6 +101,10 @@ impl<C: Crdt> Operations for OperationsOf<C> {
         C::supersedes(&self.0[index])
     }
 
+    fn path(&self, index: usize) -> Path {
+        C::path(&self.0[index])
+    }
+
     fn apply(&self, index: usize, view: &mut View, cause: &Cause<'_>) -> Result<(), ViewError> {
         C::apply(view, cause, &self.0[index])
     }
@@ -151,6 +156,17 @@ impl Crdt for AuthLog {
     type Op = AuthOperation;
 
     fn apply(view: &mut View, cause: &Cause<'_>, op: &AuthOperation) -> Result<(), ViewError> {
+        let value = crate::rows::encode(op);
+        view.put(Row {
+            path: Self::path(op),
+            stamp: cause.stamp(),
+            arrival: cause.arrival,
+            value,
+        });
+        Ok(())
+    }
+
+    fn path(op: &AuthOperation) -> Path {
         let subject = match op {
             AuthOperation::SetPermission {
                 subject: Subject::Key(key),
@@ -162,16 +178,8 @@ impl Crdt for AuthLog {
             } => "anyone".to_owned(),
             _ => "format".to_owned(),
         };
-        let path = Path::root()
+        Path::root()
             .key(&subject)
-            .expect("a subject is far shorter than a path");
-        let value = crate::rows::encode(op);
-        view.put(Row {
-            path,
-            stamp: cause.stamp(),
-            arrival: cause.arrival,
-            value,
-        });
-        Ok(())
+            .expect("a subject is far shorter than a path")
     }
 }

@@ -6,10 +6,12 @@ mod clock;
 mod commit;
 mod crdt_store;
 mod database;
+mod difference;
 mod doc_store;
 mod doctor;
 mod draft;
 mod feed;
+mod history;
 mod ingest;
 mod kind;
 mod node;
@@ -37,10 +39,12 @@ pub use crate::{
         Space, StoreError, StoreErrorKind, Write, WriteBatch, memory::MemoryBackend,
     },
     crdt_store::{CrdtDraft, CrdtStore},
-    database::{Database, Difference, Summary},
+    database::{Database, Summary},
+    difference::Difference,
     doc_store::{DatabaseAt, DocDraft, DocStore, IntoPath, SettingsStore},
     doctor::Problem,
     feed::{Change, ChangeCause, Notice, Origin, StoreChange, Subscription},
+    history::{Changes, Diff, EntryChanges, StoreDiff},
     ingest::{IngestReport, Offer},
     kind::Kinds,
     node::Source,

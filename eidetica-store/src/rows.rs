@@ -141,6 +141,14 @@ pub(crate) fn id_keys(n: DatabaseNo, id: &EntryId) -> KeyRange {
     prefix(Space::Id, numbered(n, &id.as_bytes()[..8]))
 }
 
+/// The entries whose ids begin with bytes from `first` to `last`.
+pub(crate) fn id_range(n: DatabaseNo, first: u64, last: u64) -> KeyRange {
+    KeyRange {
+        start: numbered(n, &first.to_be_bytes()),
+        ..prefix(Space::Id, numbered(n, &last.to_be_bytes()))
+    }
+}
+
 pub(crate) fn author_key(n: DatabaseNo, author: u32) -> Key {
     Key::new(Space::Author, numbered(n, &author.to_be_bytes()))
 }

@@ -96,6 +96,10 @@ impl Transaction {
         self.auth.push(AuthOperation::set(subject, level, name));
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     pub(crate) fn snapshot(&self) -> &dyn Snapshot {
         &*self.snapshot
     }

@@ -2,6 +2,8 @@
 //! what differs between two, and what was brought back from one.
 
 mod at;
+mod changes;
+mod restore;
 
 use std::{num::NonZeroU64, sync::Arc};
 
