@@ -65,6 +65,9 @@ pub(crate) enum Command {
         /// Shows the concurrent values that it won over, too
         #[arg(long)]
         conflicts: bool,
+        /// As it was after an entry, named by the beginning of its id; may be repeated
+        #[arg(long, value_name = "ID", conflicts_with = "conflicts")]
+        at: Vec<String>,
     },
     /// Removes a value with all that is below it, and prints it
     Del {
@@ -99,6 +102,46 @@ pub(crate) enum Command {
         /// All by default
         #[arg(long, value_name = "N", allow_negative_numbers = true)]
         limit: Option<usize>,
+        /// Those that change a store
+        #[arg(long)]
+        store: Option<String>,
+        /// Those of an author, named by the beginning of its key
+        #[arg(long, value_name = "KEY")]
+        author: Option<String>,
+    },
+    /// Prints an entry with its operations
+    Show {
+        db: String,
+        /// The beginning of its id
+        id: String,
+    },
+    /// Prints the last entries and their parents, in the language of Graphviz
+    Graph {
+        db: String,
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 50,
+            allow_negative_numbers = true
+        )]
+        limit: usize,
+    },
+    /// Prints what differs between the states after two entries
+    Diff {
+        db: String,
+        /// The beginning of an entry's id
+        before: String,
+        /// The last entries of all by default
+        after: Option<String>,
+    },
+    /// Writes a value again as it was after an entry, and prints it
+    Revert {
+        db: String,
+        store: String,
+        path: String,
+        /// The entry, named by the beginning of its id; may be repeated
+        #[arg(long, value_name = "ID", required = true)]
+        at: Vec<String>,
     },
     /// Prints who may do what
     Members { db: String },

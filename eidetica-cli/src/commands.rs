@@ -4,4 +4,5 @@ pub(crate) mod data;
 pub(crate) mod databases;
 pub(crate) mod device;
 pub(crate) mod exchange;
+pub(crate) mod history;
 pub(crate) mod members;

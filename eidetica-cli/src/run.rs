@@ -4,7 +4,7 @@ use eidetica::{Instance, PeerAddress};
 
 use crate::{
     args::{Args, Command, DbCommand},
-    commands::{data, databases, device, exchange, members},
+    commands::{data, databases, device, exchange, history, members},
     demo,
     failure::{Code, Failure},
     home::Home,
@@ -87,7 +87,8 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
             store,
             path,
             conflicts: false,
-        } => data::get(session, &db, &store, &path).await?,
+            at,
+        } => data::get(session, &db, &store, &path, &at).await?,
         Command::Get {
             db, store, path, ..
         } => data::get_with_conflicts(session, &db, &store, &path).await?,
@@ -105,7 +106,23 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
             batch,
         } => data::import(session, &db, &store, &file, key, batch).await?,
         Command::Export { db, store } => data::export(session, &db, store.as_deref()).await?,
-        Command::Log { db, limit } => databases::log(session, &db, limit).await?,
+        Command::Log {
+            db,
+            limit,
+            store,
+            author,
+        } => history::log(session, &db, limit, store.as_deref(), author.as_deref()).await?,
+        Command::Show { db, id } => history::show(session, &db, &id).await?,
+        Command::Graph { db, limit } => history::graph(session, &db, limit).await?,
+        Command::Diff { db, before, after } => {
+            history::diff(session, &db, &before, after.as_deref()).await?;
+        }
+        Command::Revert {
+            db,
+            store,
+            path,
+            at,
+        } => history::revert(session, &db, &store, &path, &at).await?,
         Command::Members { db } => members::list(session, &db).await?,
         Command::Grant {
             db,

@@ -12,6 +12,7 @@ use eidetica::{
 };
 
 use crate::{
+    commands::history,
     failure::{Code, Failure},
     form,
     import::{self, Imported},
@@ -42,10 +43,20 @@ pub(crate) async fn get(
     db: &str,
     store: &str,
     path: &str,
+    at: &[String],
 ) -> Result<(), Failure> {
     let database = session.instance.find_database(db).await?;
-    require_store(&database, store).await?;
-    let value = database.doc(store)?.get(path).await?;
+    let doc = match at {
+        [] => {
+            require_store(&database, store).await?;
+            database.doc(store)?
+        }
+        at => {
+            let frontier = history::frontier(&database, at).await?;
+            database.at(&frontier).await?.doc(store)?
+        }
+    };
+    let value = doc.get(path).await?;
     let value = value.ok_or_else(|| nothing_at(path))?;
     session.output.answer(&value, || form::to_text(&value))
 }
@@ -243,7 +254,7 @@ async fn require_store(database: &Database, store: &str) -> Result<(), Failure> 
     }
 }
 
-fn nothing_at(path: &str) -> Failure {
+pub(crate) fn nothing_at(path: &str) -> Failure {
     Failure::new(
         Code::NotFound,
         format!("there is nothing at the path. path=`{path}`"),

@@ -1,4 +1,4 @@
-//! Owns the commands about databases as a whole: creating, listing, what they hold, their log.
+//! Owns the commands about databases as a whole: creating, listing, what they hold.
 
 use eidetica::{
     Database, PeerAddress, Value, content_digest,
@@ -101,43 +101,4 @@ fn size_of(entry: &SignedEntry) -> u64 {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// `log`.
-pub(crate) async fn log(session: &Session, db: &str, limit: Option<usize>) -> Result<(), Failure> {
-    let database = session.instance.find_database(db).await?;
-    for (_, entry) in database.log(limit.unwrap_or(usize::MAX)).await? {
-        let header = entry.header();
-        let time = form::time(header.timestamp);
-        let stores: Vec<_> = header.changes.iter().map(|c| c.store.as_str()).collect();
-        let parents: Vec<_> = header.parents.iter().map(ToString::to_string).collect();
-        let texts = |texts: Vec<&str>| Value::List(texts.into_iter().map(Value::from).collect());
-        let value = Value::from([
-            ("id", Value::from(entry.id().to_string())),
-            ("height", header.height.0.into()),
-            ("author", header.author.to_string().into()),
-            ("time", time.as_str().into()),
-            ("stores", texts(stores.clone())),
-            (
-                "parents",
-                texts(parents.iter().map(String::as_str).collect()),
-            ),
-        ]);
-        session.output.item(value, || {
-            let parents: Vec<_> = header.parents.iter().map(|p| p.to_short()).collect();
-            format!(
-                "{}  {:>6}  {}  {time}  {}  <- {}",
-                entry.id().to_short(),
-                header.height.0,
-                header.author.to_short(),
-                if stores.is_empty() {
-                    "(merge)".to_owned()
-                } else {
-                    stores.join(",")
-                },
-                parents.join(","),
-            )
-        })?;
-    }
-    session.output.end()
 }

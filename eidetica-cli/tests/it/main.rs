@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod demo;
 mod device;
+mod history;
 mod kills;
 mod serving;
 mod situations;
