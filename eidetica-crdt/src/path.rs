@@ -192,7 +192,8 @@ impl Path {
     }
 
     fn push(&self, tag: u8, bytes: &[u8]) -> Result<Self, PathError> {
-        let mut path = self.0.clone();
+        let mut path = Vec::with_capacity(self.0.len() + bytes.len() + 2);
+        path.extend_from_slice(&self.0);
         path.push(tag);
         for byte in bytes {
             path.push(*byte);

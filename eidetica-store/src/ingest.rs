@@ -237,7 +237,7 @@ impl<'a> Chunk<'a> {
         durability: Durability,
     ) -> Result<Progress, StoreError> {
         if self.progress.report.stored > self.progress.committed {
-            self.write_state(state);
+            self.write_state(state)?;
         }
         if self.progress.report.incomplete.is_empty() {
             self.batch.append(std::mem::take(&mut self.extra));
@@ -259,7 +259,7 @@ impl<'a> Chunk<'a> {
         Ok(self.progress)
     }
 
-    fn write_state(&mut self, state: &mut State) {
+    fn write_state(&mut self, state: &mut State) -> Result<(), StoreError> {
         let number = state.number;
         for lane in &self.lanes {
             let row = rows::encode(&state.lanes[*lane as usize]);
@@ -269,7 +269,8 @@ impl<'a> Chunk<'a> {
             let row = rows::encode(&state.authors[*author as usize]);
             self.batch.put(rows::author_key(number, *author), row);
         }
-        self.views.write(number, &mut self.batch);
+        self.views
+            .write(number, &mut state.views, &mut self.batch)?;
         if state.rejudge {
             self.batch.put(rejudge_key(number), Vec::new());
         }
@@ -289,6 +290,7 @@ impl<'a> Chunk<'a> {
         self.batch.expect(rows::head_key(number), expected);
         self.batch.put(rows::head_key(number), rows::encode(&head));
         state.head = Some(head);
+        Ok(())
     }
 
     /// Brings the rows of tips beyond the head's up to date.

@@ -7,7 +7,7 @@ use eidetica_core::{
     Kind, Payload, PayloadError,
     authority::{AuthOperation, Subject},
 };
-use eidetica_crdt::{Cause, Crdt, Doc, Path, Row, RowRange, View, ViewError};
+use eidetica_crdt::{Cause, Crdt, Doc, Path, Row, RowRange, TableKind, View, ViewError};
 
 use crate::{StoreError, StoreErrorKind};
 
@@ -22,6 +22,11 @@ pub(crate) fn kind_of<C: Crdt>() -> Result<Kind, StoreError> {
 /// The kind of documents.
 pub(crate) fn doc_kind() -> Kind {
     Kind::new(Doc::KIND).expect("a constant within the rules of names")
+}
+
+/// The kind of tables.
+pub(crate) fn table_kind() -> Kind {
+    Kind::new(TableKind::KIND).expect("a constant within the rules of names")
 }
 
 /// What became of a payload when it was read.
@@ -110,13 +115,16 @@ impl<C: Crdt> Operations for OperationsOf<C> {
     }
 }
 
-/// The kinds that a storage can read. Documents and the authority are always known.
+/// The kinds that a storage can read. Documents, tables and the authority are always known.
 #[derive(Debug, Clone)]
 pub struct Kinds(BTreeMap<String, Arc<dyn AnyKind>>);
 
 impl Default for Kinds {
     fn default() -> Self {
-        Self(BTreeMap::new()).with::<Doc>().with::<AuthLog>()
+        Self(BTreeMap::new())
+            .with::<Doc>()
+            .with::<TableKind>()
+            .with::<AuthLog>()
     }
 }
 

@@ -12,6 +12,7 @@ mod doctor;
 mod draft;
 mod feed;
 mod history;
+mod index;
 mod ingest;
 mod kind;
 mod node;
@@ -22,9 +23,11 @@ mod rebuild;
 mod recent;
 mod recording;
 mod refusal;
+mod row_ids;
 mod rows;
 mod state;
 mod storage;
+mod table;
 mod transaction;
 mod views;
 mod walk;
@@ -45,11 +48,13 @@ pub use crate::{
     doctor::Problem,
     feed::{Change, ChangeCause, Notice, Origin, StoreChange, Subscription},
     history::{Changes, Diff, EntryChanges, StoreDiff},
+    index::{DeclaredIndex, Index},
     ingest::{IngestReport, Offer},
     kind::Kinds,
     node::Source,
     refusal::{Incomplete, Refusal, Rule},
     storage::{Storage, StorageOptions},
+    table::{Cursor, IndexProgress, IndexRange, Page, Query, Table, TableDraft},
     transaction::Transaction,
     watch::Watch,
 };

@@ -10,7 +10,8 @@ use eidetica_core::{
 use eidetica_crdt::RowRange;
 
 use crate::{
-    Database, Durability, KeyRange, Snapshot, StoreError, WriteBatch,
+    Database, Durability, Snapshot, StoreError, WriteBatch,
+    index::{Keeper, all_ready},
     kind::Reading,
     node::{CHANGES_RESERVED, Node, StoredRow},
     recording::publish_rebuilt,
@@ -103,7 +104,7 @@ fn mark_building(state: &mut State, name: &ViewName, batch: &mut WriteBatch) {
     let new = ViewRow::new(0);
     let row = state.views.entry(name.clone()).or_insert(new);
     if let Some(begun) = row.building {
-        batch.remove_range(whole(number, name, begun.generation));
+        remove_generation(number, name, begun.generation, batch);
     }
     let newest = row
         .building
@@ -113,14 +114,17 @@ fn mark_building(state: &mut State, name: &ViewName, batch: &mut WriteBatch) {
         next: Arrival(0),
         complete: true,
         changed: false,
+        count: 0,
     });
     batch.put(rows::view_key(number, &name.0, &name.1), rows::encode(row));
 }
 
-/// The rows of a generation.
-fn whole(number: DatabaseNo, name: &ViewName, generation: u32) -> KeyRange {
+/// Removes the rows of a generation, and those of its indexes.
+fn remove_generation(number: DatabaseNo, name: &ViewName, generation: u32, batch: &mut WriteBatch) {
     let prefix = rows::generation_key(number, &name.0, &name.1, generation);
-    key_range(&prefix, &RowRange::all())
+    batch.remove_range(key_range(&prefix, &RowRange::all()));
+    let indexes = rows::indexes_key(number, &name.0, &name.1, generation);
+    batch.remove_range(key_range(&indexes, &RowRange::all()));
 }
 
 /// Fills the generation that was begun, a chunk a commit; the last commit switches to it.
@@ -155,8 +159,11 @@ async fn rebuild(
             }
         }
         let mut batch = WriteBatch::new();
-        open.write(&mut batch);
         let mut replaced = None;
+        let indexes = all_ready(&row.indexes);
+        let keeper = Keeper::new(number, name, building.generation, &indexes);
+        let more = open.write(&keeper, &mut batch)?;
+        building.count = building.count.saturating_add_signed(more);
         let row = match is_done {
             false => Some(ViewRow {
                 building: Some(building),
@@ -169,12 +176,15 @@ async fn rebuild(
                 };
                 let new = at(building.generation).filter(|_| building.changed);
                 replaced = Some([at(row.generation), new]);
-                batch.remove_range(whole(number, name, row.generation));
-                building.changed.then_some(ViewRow {
+                remove_generation(number, name, row.generation, &mut batch);
+                let is_needed = building.changed || !indexes.is_empty();
+                is_needed.then_some(ViewRow {
                     generation: building.generation,
                     complete: building.complete,
                     version: database.engine().kinds.version(&name.1),
                     building: None,
+                    count: building.count,
+                    indexes,
                 })
             }
         };

@@ -2,6 +2,7 @@
 //! (postcard). Who reads and writes them is elsewhere.
 
 use eidetica_core::{Arrival, DatabaseId, EntryId, Kind, PublicKey, StoreName};
+use eidetica_crdt::{Path, RowId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Key, KeyRange, Space, StoreError, StoreErrorKind};
@@ -59,6 +60,10 @@ pub(crate) struct ViewRow {
     pub(crate) version: u8,
     /// The generation being filled.
     pub(crate) building: Option<Building>,
+    /// Visible rows, where the view is a table's.
+    pub(crate) count: u64,
+    /// The indexes of a table, ascending by number.
+    pub(crate) indexes: Vec<IndexRow>,
 }
 
 impl ViewRow {
@@ -69,6 +74,8 @@ impl ViewRow {
             complete: true,
             version,
             building: None,
+            count: 0,
+            indexes: Vec::new(),
         }
     }
 }
@@ -83,6 +90,44 @@ pub(crate) struct Building {
     pub(crate) complete: bool,
     /// Whether any entry so far changes the view; one that none changes is removed.
     pub(crate) changed: bool,
+    /// Visible rows so far, where the view is a table's.
+    pub(crate) count: u64,
+}
+
+/// A declared index of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IndexRow {
+    /// Its number in the table, so that keys stay short.
+    pub(crate) number: u32,
+    pub(crate) name: String,
+    /// The fields whose values its rows are ordered by.
+    pub(crate) fields: Vec<Path>,
+    pub(crate) is_unique: bool,
+    pub(crate) state: IndexState,
+}
+
+/// How far an index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum IndexState {
+    /// It has every row.
+    Ready,
+    /// It has the rows before one.
+    Building {
+        /// The first that is not in it.
+        next: RowId,
+        /// How many are in it.
+        done: u64,
+    },
+}
+
+impl IndexRow {
+    /// Whether a row has its place in the index by now.
+    pub(crate) fn covers(&self, row: &RowId) -> bool {
+        match &self.state {
+            IndexState::Ready => true,
+            IndexState::Building { next, .. } => row < next,
+        }
+    }
 }
 
 /// `sys/checkpoint/<n>/<store>/<kind>/<arrival>`: what became of a look at a view when so many
@@ -225,6 +270,20 @@ pub(crate) fn split_checkpoint_record(key: &[u8]) -> Option<(StoreName, Kind, Ar
     let (name, at) = key.strip_prefix(b"checkpoint/")?.split_last_chunk()?;
     let (store, kind) = split_view_name(name.strip_suffix(&[0])?)?;
     Some((store, kind, Arrival(u64::from_be_bytes(*at))))
+}
+
+/// The beginning of the keys of the index rows of a table's generation: the index's number, the
+/// values in their order and the row's id follow.
+pub(crate) fn indexes_key(
+    n: DatabaseNo,
+    store: &StoreName,
+    kind: &Kind,
+    generation: u32,
+) -> Vec<u8> {
+    let mut key = view_name(n, store, kind);
+    key.push(1);
+    key.extend_from_slice(&generation.to_be_bytes());
+    key
 }
 
 /// The void entries of a database, one row each.

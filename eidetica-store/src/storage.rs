@@ -13,7 +13,7 @@ use eidetica_core::{
     VerifiedEntry, WallClock,
     authority::{AuthOperation, Level},
 };
-use eidetica_crdt::{Doc, DocOp, Path, Scalar};
+use eidetica_crdt::{Doc, DocOp, Path, RowId, Scalar};
 
 use crate::{
     Backend, Database, Durability, Kinds, Offer, StoreError, StoreErrorKind, Subscription,
@@ -21,6 +21,7 @@ use crate::{
     checkpoint::CHECKPOINT_ENTRIES,
     feed::{Feed, Filter},
     kind::doc_kind,
+    row_ids::RowIds,
     rows::{self, DatabaseNo, DatabaseRow, FORMAT, corrupt},
     state::scan_all,
 };
@@ -40,6 +41,7 @@ pub(crate) struct Engine {
     /// Entries between two checkpoints of a view.
     pub(crate) checkpoint_entries: NonZeroU64,
     pub(crate) feed: Feed,
+    pub(crate) row_ids: RowIds,
 }
 
 impl fmt::Debug for Engine {
@@ -60,13 +62,18 @@ impl Engine {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
+
+    /// The id of a new row.
+    pub(crate) fn new_row_id(&self) -> RowId {
+        self.row_ids.next(self.now().millis(), &*self.entropy)
+    }
 }
 
 /// How a [`Storage`] is opened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StorageOptions {
-    /// The kinds of CRDT that it can read; documents alone unless told.
+    /// The kinds of CRDT that it can read; documents and tables alone unless told.
     pub kinds: Kinds,
     /// When a transaction's commit is safe from power loss: when it returns, unless told. With
     /// [`Durability::Deferred`] only [`Storage::flush`] makes it so; until then it is shown to
@@ -171,6 +178,7 @@ impl Storage {
             durability: options.durability,
             checkpoint_entries: options.checkpoint_entries,
             feed: Feed::default(),
+            row_ids: RowIds::default(),
         });
         let databases = Arc::new(Mutex::new(Databases {
             open: HashMap::new(),

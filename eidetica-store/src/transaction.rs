@@ -227,7 +227,7 @@ fn stored_view(
     }
 }
 
-async fn view_row(
+pub(crate) async fn view_row(
     snapshot: &dyn Snapshot,
     database: &Database,
     store: &StoreName,

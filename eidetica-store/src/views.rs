@@ -11,6 +11,7 @@ use eidetica_crdt::{Cause, Past, Row, RowChange, RowRange, View, ViewError};
 
 use crate::{
     Key, KeyRange, Order, Snapshot, Space, StoreChange, StoreError, WriteBatch,
+    index::Keeper,
     kind::{Kinds, Operations, Reading},
     node::Node,
     nodes::Nodes,
@@ -76,7 +77,13 @@ impl OpenView {
         &mut self.view
     }
 
-    /// Loads a range if it is not in memory.
+    /// Whether its rows are in the backend, not all in memory.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// Loads a range if it is not in memory. What the look at its first rows tells of those
+    /// behind it is kept too: where new rows stand behind all others, one look is for all.
     pub(crate) async fn load(
         &mut self,
         snapshot: &dyn Snapshot,
@@ -86,8 +93,33 @@ impl OpenView {
             return Ok(());
         }
         let prefix = self.stored.as_deref().unwrap_or_default();
-        let loaded = read_rows(snapshot, prefix, range).await?;
-        self.view.load(range.clone(), loaded);
+        let (mut range, mut loaded) = (range.clone(), Vec::new());
+        let onward = RowRange {
+            end: None,
+            ..range.clone()
+        };
+        let first = snapshot
+            .scan(&key_range(prefix, &onward), Order::Ascending, 2, SCAN_BYTES)
+            .await?;
+        let mut next = None;
+        for (key, value) in &first.rows {
+            let key = &key[prefix.len()..];
+            match range.contains(key) {
+                true => loaded.push(decode_row(key, value)?),
+                false => next = next.or(Some(key.to_vec())),
+            }
+        }
+        match (next, loaded.last()) {
+            (None, Some(last)) if first.more => {
+                let rest = RowRange {
+                    start: [last.key().as_slice(), &[0]].concat(),
+                    end: range.end.clone(),
+                };
+                loaded.extend(read_rows(snapshot, prefix, &rest).await?);
+            }
+            (next, _) => range.end = next,
+        }
+        self.view.load(range, loaded);
         Ok(())
     }
 
@@ -103,16 +135,25 @@ impl OpenView {
         Ok(rows.cloned().collect())
     }
 
-    /// Puts the changed rows into a batch.
-    pub(crate) fn write(&mut self, batch: &mut WriteBatch) {
-        let Some(prefix) = &self.stored else { return };
-        for RowChange { key, after, .. } in self.view.take_changes() {
-            let key = Key::new(Space::View, [prefix.as_slice(), &key].concat());
+    /// Puts the changed rows into a batch, and those of the table's indexes; by how much the
+    /// number of the table's visible rows changes.
+    pub(crate) fn write(
+        &mut self,
+        keeper: &Keeper<'_>,
+        batch: &mut WriteBatch,
+    ) -> Result<i64, StoreError> {
+        let Some(prefix) = &self.stored else {
+            return Ok(0);
+        };
+        let changes = self.view.take_changes();
+        for RowChange { key, after, .. } in &changes {
+            let key = Key::new(Space::View, [prefix.as_slice(), key].concat());
             match after {
-                Some(row) => batch.put(key, encode_value(&row)),
+                Some(row) => batch.put(key, encode_value(row)),
                 None => batch.remove(key),
             }
         }
+        keeper.keep(&self.view, &changes, batch)
     }
 }
 
@@ -249,7 +290,8 @@ impl Past for KnownPast<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct OpenViews {
     open: BTreeMap<ViewName, OpenView>,
-    changed: BTreeMap<ViewName, ViewRow>,
+    /// Views whose own row is to be written.
+    changed: BTreeSet<ViewName>,
     keeps_steps: bool,
 }
 
@@ -321,7 +363,7 @@ impl OpenViews {
         let row = views.entry(name.clone()).or_insert(ViewRow::new(version));
         row.complete &= operations.is_some();
         if is_new || operations.is_none() {
-            self.changed.insert(name.clone(), row.clone());
+            self.changed.insert(name.clone());
         }
         let Some(operations) = operations else {
             return Ok(0);
@@ -343,13 +385,27 @@ impl OpenViews {
     }
 
     /// Puts every changed row and view into a batch.
-    pub(crate) fn write(&mut self, number: DatabaseNo, batch: &mut WriteBatch) {
-        for open in self.open.values_mut() {
-            open.write(batch);
+    pub(crate) fn write(
+        &mut self,
+        number: DatabaseNo,
+        views: &mut BTreeMap<ViewName, ViewRow>,
+        batch: &mut WriteBatch,
+    ) -> Result<(), StoreError> {
+        for (name, open) in &mut self.open {
+            let row = views.get_mut(name).ok_or_else(|| corrupt("store"))?;
+            let keeper = Keeper::new(number, name, row.generation, &row.indexes);
+            let more = open.write(&keeper, batch)?;
+            if more != 0 {
+                row.count = row.count.saturating_add_signed(more);
+                self.changed.insert(name.clone());
+            }
         }
-        for ((store, kind), row) in std::mem::take(&mut self.changed) {
-            batch.put(rows::view_key(number, &store, &kind), rows::encode(&row));
+        for name in std::mem::take(&mut self.changed) {
+            let row = views.get(&name).ok_or_else(|| corrupt("store"))?;
+            let key = rows::view_key(number, &name.0, &name.1);
+            batch.put(key, rows::encode(row));
         }
+        Ok(())
     }
 }
 

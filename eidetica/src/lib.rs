@@ -27,10 +27,11 @@ pub use eidetica_core::{
     DatabaseId, EntryId, PublicKey,
     authority::{Level, Subject},
 };
-pub use eidetica_crdt::{Path, Value};
+pub use eidetica_crdt::{FieldConflict, Path, RowId, Value, from_value, to_value};
 pub use eidetica_store::{
-    Change, ChangeCause, Database, DocDraft, DocStore, Notice, Origin, SettingsStore, StoreChange,
-    Subscription, Transaction, Watch,
+    Change, ChangeCause, Cursor, Database, DeclaredIndex, DocDraft, DocStore, Index, IndexProgress,
+    IndexRange, Notice, Origin, Page, Query, SettingsStore, StoreChange, Subscription, Table,
+    TableDraft, Transaction, Watch,
 };
 pub use eidetica_sync::{DatabaseTicket, Sync, SyncReport};
 pub use eidetica_transport::{Address, PeerAddress};

@@ -73,7 +73,7 @@ impl Checkup<'_> {
     async fn check_views(&mut self, replay: Replay) -> Result<(), StoreError> {
         let n = self.number;
         let stored = self.stored_views().await?;
-        let built = build(self.snapshot, self.kinds, &replay).await?;
+        let built = build(self.snapshot, self.kinds, &replay, &stored).await?;
         let void = built.void.iter();
         let void = void.map(|a| (rows::void_key(n, *a).bytes, Some(Vec::new())));
         self.compare(rows::void_keys(n), void.collect()).await?;
@@ -92,8 +92,16 @@ impl Checkup<'_> {
             let key = rows::view_key(n, &name.0, &name.1);
             expected.insert(key.bytes, Some(rows::encode(&row)));
         }
-        // A view that is being filled anew may be about to go.
-        for (name, row) in stored.iter().filter(|(_, row)| row.building.is_some()) {
+        // A view that is being filled anew may be about to go, a table that was never written to
+        // may have indexes.
+        let stands = |row: &ViewRow| row.building.is_some() || is_declared_only(row);
+        let names = stored
+            .keys()
+            .filter(|name| !built.views.contains_key(*name));
+        for (name, row) in names.filter_map(|name| Some((name, stored.get(name)?))) {
+            if !stands(row) {
+                continue;
+            }
             let key = rows::view_key(n, &name.0, &name.1);
             expected.insert(key.bytes, Some(rows::encode(row)));
         }
@@ -132,14 +140,16 @@ impl Checkup<'_> {
         let mut expected = Expected::new();
         let mut generations = BTreeMap::new();
         for ((store, kind), row) in stored {
-            let prefix = |generation| rows::generation_key(self.number, store, kind, generation);
-            match row.building {
-                Some(building) => {
-                    passed_over.push(prefix(row.generation));
-                    passed_over.push(prefix(building.generation));
-                }
-                None => {
-                    generations.insert(prefix(0), prefix(row.generation));
+            for prefix_of in [rows::generation_key, rows::indexes_key] {
+                let prefix = |generation| prefix_of(self.number, store, kind, generation);
+                match row.building {
+                    Some(building) => {
+                        passed_over.push(prefix(row.generation));
+                        passed_over.push(prefix(building.generation));
+                    }
+                    None => {
+                        generations.insert(prefix(0), prefix(row.generation));
+                    }
                 }
             }
         }
@@ -202,6 +212,18 @@ impl Checkup<'_> {
     }
 }
 
+/// Whether a table has indexes and nothing else.
+fn is_declared_only(row: &ViewRow) -> bool {
+    let bare = ViewRow::new(row.version);
+    !row.indexes.is_empty()
+        && *row
+            == ViewRow {
+                generation: row.generation,
+                indexes: row.indexes.clone(),
+                ..bare
+            }
+}
+
 /// Views built anew, in generation 0.
 struct Built {
     void: BTreeSet<Arrival>,
@@ -213,6 +235,7 @@ async fn build(
     snapshot: &dyn Snapshot,
     kinds: &Kinds,
     replay: &Replay,
+    stored: &BTreeMap<ViewName, ViewRow>,
 ) -> Result<Built, StoreError> {
     let (state, nodes) = (&replay.state, &replay.nodes);
     let mut applier = Applier::new(nodes, kinds, snapshot);
@@ -243,8 +266,13 @@ async fn build(
             }
         }
     }
+    // The log does not tell which indexes there are, nor how far they are.
+    for (name, row) in &mut views {
+        let declared = stored.get(name);
+        row.indexes = declared.map_or(Vec::new(), |row| row.indexes.clone());
+    }
     let mut batch = WriteBatch::new();
-    open.write(state.number, &mut batch);
+    open.write(state.number, &mut views, &mut batch)?;
     let (_, writes) = batch.into_parts();
     let rows = writes.into_iter().filter_map(|write| match write {
         Write::Put(key, value) if key.space == Space::View => Some((key.bytes, value)),

@@ -14,5 +14,6 @@ mod history;
 mod ingest;
 mod kinds;
 mod support;
+mod table;
 mod transaction;
 mod views;
