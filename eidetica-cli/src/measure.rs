@@ -4,19 +4,23 @@
 use eidetica::{
     Path, Value,
     core::limits::MAX_PAYLOAD_BYTES,
-    crdt::{DocError, MAX_DOC_OPERATIONS},
+    crdt::{MAX_DOC_OPERATIONS, MAX_INSERTED_BYTES, Segment},
 };
 
 use crate::failure::{Code, Failure};
 
 /// Bytes of a payload that are not operations: encoding, salt, kind, version and count.
 const PAYLOAD_HEAD_BYTES: usize = 32;
+/// Bytes of a position in a list that was just made, at most; in a path each may take two.
+const POSITION_BYTES: usize = 24;
 
 /// What rows take in a payload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
     bytes: usize,
     operations: usize,
+    /// Bytes of the paths of list elements.
+    elements: usize,
 }
 
 impl Cost {
@@ -33,6 +37,7 @@ impl Cost {
         Self {
             bytes: self.bytes + other.bytes,
             operations: self.operations + other.operations,
+            elements: self.elements + other.elements,
         }
     }
 
@@ -40,6 +45,7 @@ impl Cost {
     pub(crate) fn fits(self) -> bool {
         self.bytes + PAYLOAD_HEAD_BYTES <= MAX_PAYLOAD_BYTES
             && self.operations <= MAX_DOC_OPERATIONS
+            && self.elements <= MAX_INSERTED_BYTES
     }
 
     /// Checks that one payload holds it.
@@ -64,25 +70,44 @@ impl Cost {
     }
 
     fn add(&mut self, path: &Path, value: &Value) -> Result<(), Failure> {
-        let failed = |e: &dyn std::fmt::Display| Failure::new(Code::Failed, e.to_string());
-        let bytes = match value {
-            Value::List(_) => return Err(failed(&DocError::List(path.clone()))),
-            Value::Map(map) => {
-                self.operation(path, 1);
-                for (key, value) in map {
-                    self.add(&path.key(key).map_err(|e| failed(&e))?, value)?;
-                }
-                return Ok(());
+        self.operation(path, item_bytes(value) - 1);
+        self.add_children(path, value)
+    }
+
+    /// What is in a container that is written itself.
+    fn add_children(&mut self, path: &Path, value: &Value) -> Result<(), Failure> {
+        match value {
+            Value::Map(map) => map.iter().try_for_each(|(key, value)| {
+                let below = path.key(key).map_err(|e| failed(&e))?;
+                self.add(&below, value)
+            }),
+            Value::List(items) if !items.is_empty() => {
+                let bytes: usize = items.iter().map(item_bytes).sum();
+                self.operation(path, POSITION_BYTES + varint(items.len() as u128) + bytes);
+                let position = Segment::Position(vec![0; POSITION_BYTES]);
+                let element = path.child(&position).map_err(|e| failed(&e))?;
+                self.elements += items.len() * element.as_bytes().len();
+                let mut items = items.iter();
+                items.try_for_each(|item| self.add_children(&element, item))
             }
-            Value::Null => 0,
-            Value::Bool(_) => 1,
-            Value::Int(n) => varint(((n << 1) ^ (n >> 127)).cast_unsigned()),
-            Value::Float(_) => 8,
-            Value::Text(text) => varint(text.len() as u128) + text.len(),
-            Value::Bytes(bytes) => varint(bytes.len() as u128) + bytes.len(),
-        };
-        self.operation(path, 1 + bytes);
-        Ok(())
+            _ => Ok(()),
+        }
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Code::Failed, error.to_string())
+}
+
+/// Bytes of what of a value stands at its own path, in a list or behind an operation's path.
+fn item_bytes(value: &Value) -> usize {
+    2 + match value {
+        Value::Map(_) | Value::List(_) | Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Int(n) => varint(((n << 1) ^ (n >> 127)).cast_unsigned()),
+        Value::Float(_) => 8,
+        Value::Text(text) => varint(text.len() as u128) + text.len(),
+        Value::Bytes(bytes) => varint(bytes.len() as u128) + bytes.len(),
     }
 }
 

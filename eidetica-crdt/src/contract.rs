@@ -19,6 +19,22 @@ pub trait Crdt: fmt::Debug + Send + Sync + 'static {
     /// One operation, canonical in postcard.
     type Op: Serialize + DeserializeOwned + Send + Sync;
 
+    /// The least kind version whose readers know what this operation means; to be told where the
+    /// kind has several.
+    fn version(op: &Self::Op) -> u8 {
+        let _ = op;
+        Self::VERSION
+    }
+
+    /// The kind version of a payload of these operations: the greatest that one of them needs, 1 at
+    /// least. A payload that names a lesser one is refused.
+    fn payload_version<'a>(operations: impl IntoIterator<Item = &'a Self::Op>) -> u8
+    where
+        Self::Op: 'a,
+    {
+        operations.into_iter().map(Self::version).fold(1, u8::max)
+    }
+
     /// Judges the operations of one payload as a whole; a refused payload applies nothing. The
     /// verdict depends on the operations alone.
     ///

@@ -4,6 +4,7 @@ mod contract;
 mod doc;
 mod leaf;
 mod path;
+mod position;
 mod row;
 mod row_id;
 mod sort_key;
@@ -13,9 +14,10 @@ mod view;
 
 pub use crate::{
     contract::{Cause, Crdt, Past, ViewError},
-    doc::{Doc, DocError, DocOp, DocWriter, MAX_DOC_OPERATIONS, Reading},
+    doc::{Doc, DocError, DocOp, DocWriter, Item, MAX_DOC_OPERATIONS, MAX_INSERTED_BYTES, Reading},
     leaf::{Leaf, LeafError},
     path::{Path, PathError, Segment},
+    position::{Creator, Nonce, Position},
     row::{Row, RowRange, Stamp},
     row_id::{RowId, RowIdError},
     sort_key::{SORTED_BYTES, SortKey},

@@ -9,8 +9,8 @@ use serde::{
 };
 
 const KEY: u8 = 1;
-const POSITION: u8 = 2;
-const TALLY: u8 = 3;
+pub(crate) const POSITION: u8 = 2;
+pub(crate) const TALLY: u8 = 3;
 /// After a zero: the zero belongs to the segment. Greater than every tag, so siblings whose key
 /// goes on with a zero come after the whole subtree.
 const ESCAPED: u8 = 0xff;
@@ -166,6 +166,13 @@ impl Path {
         rest.is_some_and(|rest| !is_inside_segment(rest))
     }
 
+    /// The element of this list that is, or is above, another path.
+    pub(crate) fn element_towards(&self, other: &Self) -> Option<Self> {
+        let rest = other.0.strip_prefix(self.0.as_slice())?;
+        let (raw, _) = split_raw(rest).filter(|(raw, _)| raw[0] == POSITION)?;
+        Some(Self(other.0[..self.0.len() + raw.len()].to_vec()))
+    }
+
     /// Whether every segment is a key of a map.
     pub(crate) fn has_only_keys(&self) -> bool {
         self.tags().all(|tag| tag == KEY)
@@ -194,13 +201,7 @@ impl Path {
     fn push(&self, tag: u8, bytes: &[u8]) -> Result<Self, PathError> {
         let mut path = Vec::with_capacity(self.0.len() + bytes.len() + 2);
         path.extend_from_slice(&self.0);
-        path.push(tag);
-        for byte in bytes {
-            path.push(*byte);
-            if *byte == 0 {
-                path.push(ESCAPED);
-            }
-        }
+        push_segment_start(&mut path, tag, bytes);
         path.push(0);
         let path = Self(path);
         if path.0.len() > MAX_PATH_BYTES {
@@ -209,6 +210,17 @@ impl Path {
         match path.depth() {
             n if n > MAX_PATH_DEPTH => Err(PathError::TooDeep(n)),
             _ => Ok(path),
+        }
+    }
+}
+
+/// Appends a segment without its end.
+pub(crate) fn push_segment_start(path: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    path.push(tag);
+    for byte in bytes {
+        path.push(*byte);
+        if *byte == 0 {
+            path.push(ESCAPED);
         }
     }
 }

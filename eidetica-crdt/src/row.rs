@@ -2,7 +2,10 @@
 
 use eidetica_core::{Arrival, Dot, EntryId, Timestamp};
 
-use crate::Path;
+use crate::{
+    Path,
+    path::{POSITION, TALLY, push_segment_start},
+};
 
 /// Bytes of a row key after its path: `00 ‖ timestamp(8) ‖ entry id(32) ‖ index(2)`.
 const STAMP_BYTES: usize = 43;
@@ -121,6 +124,33 @@ impl RowRange {
         match path.is_root() {
             true => Self { end: None, ..range },
             false => range,
+        }
+    }
+
+    /// The rows of a list's elements.
+    pub fn positions(list: &Path) -> Self {
+        Self::between(list.as_bytes(), &[POSITION], POSITION + 1)
+    }
+
+    /// The rows of a counter's tallies.
+    pub fn tallies(counter: &Path) -> Self {
+        Self::between(counter.as_bytes(), &[TALLY], TALLY + 1)
+    }
+
+    /// The rows of a counter's tallies whose segments begin with these bytes.
+    pub(crate) fn tallies_from(counter: &Path, segment: &[u8]) -> Self {
+        let mut start = counter.as_bytes().to_vec();
+        push_segment_start(&mut start, TALLY, segment);
+        // Greater than every author that may follow.
+        let end = Some([&start[..], &[0xff; 33]].concat());
+        Self { start, end }
+    }
+
+    /// The rows at and below siblings, from one to another.
+    pub(crate) fn subtrees(first: &Path, last: &Path) -> Self {
+        Self {
+            start: first.as_bytes().to_vec(),
+            end: Self::subtree(last).end,
         }
     }
 

@@ -105,6 +105,23 @@ impl View {
         Ok(self.slots(range).filter_map(|(_, row)| row.as_ref()))
     }
 
+    /// The last row of a range. What comes before it need not be loaded.
+    ///
+    /// # Errors
+    /// The range is not loaded from the last row on.
+    pub fn last(&self, range: &RowRange) -> Result<Option<&Row>, ViewError> {
+        let slots = self.slots(range);
+        let last = slots.rev().find_map(|(_, row)| row.as_ref());
+        let needed = RowRange {
+            start: last.map_or_else(|| range.start.clone(), Row::key),
+            end: range.end.clone(),
+        };
+        match self.is_loaded(&needed) {
+            true => Ok(last),
+            false => Err(ViewError::NotLoaded(range.clone())),
+        }
+    }
+
     /// The row at a path with a stamp.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
 use eidetica_core::{Payload, PayloadError, PublicKey, StoreName};
-use eidetica_crdt::{Cause, Crdt, DocWriter, RowRange, ViewError};
+use eidetica_crdt::{Cause, Crdt, DocWriter, Nonce, RowRange, ViewError};
 use tokio::sync::MappedMutexGuard;
 
 use crate::{
@@ -21,8 +21,8 @@ pub(crate) type Ranges = BTreeMap<StoreName, Vec<RowRange>>;
 pub(crate) trait DraftWriter: fmt::Debug + Send + 'static {
     type Crdt: Crdt;
 
-    /// No writes yet.
-    fn begin(author: PublicKey) -> Self;
+    /// No writes yet. The nonce is random.
+    fn begin(author: PublicKey, nonce: Nonce) -> Self;
 
     /// The operations that make the writes, in order.
     fn operations(&self) -> Vec<&<Self::Crdt as Crdt>::Op>;
@@ -46,10 +46,10 @@ pub(crate) struct Draft<W> {
 pub(crate) type DraftGuard<'a, W> = MappedMutexGuard<'a, Draft<W>>;
 
 impl<W: DraftWriter> Draft<W> {
-    pub(crate) fn new(view: OpenView, author: PublicKey) -> Self {
+    pub(crate) fn new(view: OpenView, author: PublicKey, nonce: Nonce) -> Self {
         Self {
             view,
-            writer: W::begin(author),
+            writer: W::begin(author, nonce),
             read: Vec::new(),
         }
     }
@@ -85,7 +85,8 @@ impl<W: DraftWriter> AnyDraft for Draft<W> {
         }
         self.writer.check().map_err(invalid)?;
         let kind = kind_of::<W::Crdt>()?;
-        let payload = Payload::encode_operations(kind, W::Crdt::VERSION, &operations);
+        let version = W::Crdt::payload_version(operations.iter().copied());
+        let payload = Payload::encode_operations(kind, version, &operations);
         Ok(Some(payload.map_err(invalid)?.into()))
     }
 
@@ -110,8 +111,8 @@ impl<W: DraftWriter> AnyDraft for Draft<W> {
 impl DraftWriter for DocWriter {
     type Crdt = eidetica_crdt::Doc;
 
-    fn begin(author: PublicKey) -> Self {
-        Self::new(author)
+    fn begin(author: PublicKey, nonce: Nonce) -> Self {
+        Self::new(author, nonce)
     }
 
     fn operations(&self) -> Vec<&eidetica_crdt::DocOp> {
@@ -134,7 +135,7 @@ impl<C: Crdt> fmt::Debug for OperationWriter<C> {
 impl<C: Crdt> DraftWriter for OperationWriter<C> {
     type Crdt = C;
 
-    fn begin(author: PublicKey) -> Self {
+    fn begin(author: PublicKey, _: Nonce) -> Self {
         Self {
             author,
             operations: Vec::new(),

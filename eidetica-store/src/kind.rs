@@ -75,6 +75,9 @@ impl<C: Crdt> AnyKind for KindOf<C> {
             // A dot's index has 16 bits.
             match operations.len() > usize::from(u16::MAX) + 1 {
                 true => Err(PayloadError::Malformed),
+                false if C::payload_version(&operations) > payload.kind_version => {
+                    Err(PayloadError::Malformed)
+                }
                 false => C::check(&operations).map(|()| operations),
             }
         });

@@ -10,7 +10,7 @@ use eidetica_core::{
     EntryId, Kind, SecretKey, StoreName,
     authority::{AuthOperation, Level, Subject},
 };
-use eidetica_crdt::Crdt;
+use eidetica_crdt::{Crdt, Nonce};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
@@ -139,7 +139,10 @@ impl Transaction {
             Base::Current { .. } => stored_view(&self.database, store, &kind, row),
             Base::At(frontier) => self.database.view_at(frontier, store, &kind).await?,
         };
-        Ok(Draft::new(view, self.author.public()))
+        let mut nonce = [0; 6];
+        self.database.engine().entropy.fill(&mut nonce);
+        let nonce = Nonce::from_bytes(nonce);
+        Ok(Draft::new(view, self.author.public(), nonce))
     }
 
     /// Commits every write as one entry; durable when the entry's id is handed out. Its parents

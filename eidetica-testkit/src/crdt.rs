@@ -11,6 +11,7 @@
 //! ```
 
 mod doc;
+pub mod fugue;
 mod history;
 pub mod laws;
 pub mod oracle;

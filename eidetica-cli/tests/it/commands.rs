@@ -41,7 +41,8 @@ fn databases_are_found_by_id_beginning_and_name() {
 fn values_are_put_read_listed_and_removed() {
     let device = Device::empty();
     device.create("notes");
-    let value = json!({"n": -3, "x": 0.5, "deep": {"er": null, "a.b": true}});
+    let list = json!([1, {"x": []}, [null, "y"]]);
+    let value = json!({"n": -3, "x": 0.5, "deep": {"er": null, "a.b": true}, "list": list});
     let put = device.done(&["put", "notes", "app", "/one", &value.to_string()]);
     assert_eq!(put.line(), value);
     assert_eq!(device.done(&["get", "notes", "app", "one"]).line(), value);

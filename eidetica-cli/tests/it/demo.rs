@@ -59,7 +59,7 @@ fn the_demo_takes_data_of_the_users() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("rows.jsonl");
     let rows: String = (0..120)
-        .map(|i| format!("{{\"n\":{i},\"x\":{{}}}}\n"))
+        .map(|i| format!("{{\"n\":{i},\"x\":[{{}},{i}]}}\n"))
         .collect();
     std::fs::write(&file, rows).unwrap();
     let outcome = demo(&["--json", "--input", file.to_str().unwrap()]);
@@ -72,7 +72,7 @@ fn the_demo_says_what_is_wrong_with_its_input() {
     let folder = TempDir::new().unwrap();
     let cases = [
         ("{\"a\":1}\nnonsense\n", "line 2: it is not JSON"),
-        ("{\"a\":[1]}\n", "line 1: lists are not supported yet"),
+        ("[1]\n", "line 1: a row is a JSON object"),
         ("", "there are no rows"),
     ];
     for (text, complaint) in cases {

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Doc, DocError, RowValue};
+use super::{Doc, DocError, stored::RowValue};
 use crate::{
     Container, Path, Row, Segment, Stamp, Value,
     path::{is_inside_segment, split_segment},
@@ -27,6 +27,8 @@ impl Doc {
     /// live children beats every scalar. Map rows at one path are one map, list rows one list; of
     /// a map and a list the greatest stamp wins with its own children. What has children
     /// but no container of its own reads as a map, or as a list where they stand at positions.
+    /// The tallies of a path are one integer, their sum, of each author and chain the greatest;
+    /// beside other values it counts as a scalar with the greatest of their stamps.
     /// The root is a map.
     ///
     /// # Errors
@@ -61,6 +63,10 @@ struct Node<'a> {
     segment: Option<Segment>,
     /// In order, the winner last.
     scalars: Vec<&'a Row>,
+    /// What the chain counted whose tally this is.
+    tally: Option<(Stamp, i128)>,
+    /// What all chains counted that have their tallies here.
+    counter: Option<(Stamp, i128)>,
     map: Children<String>,
     list: Children<()>,
 }
@@ -163,13 +169,24 @@ impl<'a> Node<'a> {
         }
         let own = match RowValue::of(row)? {
             RowValue::Container(Container::List) => &mut self.list.own,
-            _ => &mut self.map.own,
+            RowValue::Tally(total) if row.path.has_tally() => {
+                let (stamp, greatest) = self.tally.unwrap_or((row.stamp, total));
+                self.tally = Some((stamp.max(row.stamp), greatest.max(total)));
+                return Ok(());
+            }
+            RowValue::Container(Container::Map) => &mut self.map.own,
+            _ => return Err(DocError::Row(row.path.clone(), row.stamp)),
         };
         *own = Some(row.stamp).max(*own);
         Ok(())
     }
 
     fn adopt(&mut self, mut child: Node<'a>) -> Result<(), DocError> {
+        if let Some((stamp, total)) = child.tally {
+            let (latest, sum) = self.counter.unwrap_or((stamp, 0));
+            self.counter = Some((latest.max(stamp), sum.saturating_add(total)));
+            return Ok(());
+        }
         let segment = child.segment.take();
         let below = child.greatest();
         let (Some(below), Some((_, value))) = (below, child.into_reading()?.winner) else {
@@ -186,8 +203,11 @@ impl<'a> Node<'a> {
     /// The greatest stamp at and below the path.
     fn greatest(&self) -> Option<Stamp> {
         let scalar = self.scalars.last().map(|row| row.stamp);
+        let counter = self.counter.map(|(stamp, _)| stamp);
         let containers = [self.map.own, self.map.below, self.list.own, self.list.below];
-        containers.into_iter().fold(scalar, Option::max)
+        containers
+            .into_iter()
+            .fold(scalar.max(counter), Option::max)
     }
 
     /// Makes the map win over everything, as nothing else may stand at the root.
@@ -206,6 +226,9 @@ impl<'a> Node<'a> {
                 return Err(DocError::Row(row.path.clone(), row.stamp));
             };
             candidates.push((false, row.stamp, scalar.into()));
+        }
+        if let Some((stamp, total)) = self.tally.or(self.counter) {
+            candidates.push((false, stamp, Value::Int(total)));
         }
         if let Some(stamp) = self.list.stamp() {
             let items = self.list.values.into_iter().map(|((), item)| item);

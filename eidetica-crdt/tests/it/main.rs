@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod counters;
 mod format;
 mod laws;
+mod lists;
 mod mutants;
 mod oracle;
+mod positions;
 mod reading;
 mod replica;
 mod table;

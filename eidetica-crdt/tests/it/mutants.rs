@@ -144,6 +144,65 @@ fn not_superseding_operations_of_the_same_entry_differs_from_the_oracle() {
     assert!(is_caught(differs_from_the_oracle::<ForgetsItsOwn>));
 }
 
+mutant!(TalliesOverTheUnseen, |view, cause, op| {
+    if let DocOp::Tally { path, .. } = op {
+        view.remove_range(&RowRange::tallies(path), |_| true)?;
+    }
+    Doc::apply(view, cause, op)
+});
+
+#[test]
+fn counting_over_what_was_not_seen_depends_on_the_order() {
+    assert!(is_caught(
+        laws::every_causal_order_gives_equal_rows::<TalliesOverTheUnseen>
+    ));
+}
+
+mutant!(TalliesOverOtherChains, |view, cause, op| {
+    if let DocOp::Tally { path, .. } = op {
+        view.remove_range(&RowRange::tallies(path), |row| cause.saw(row))?;
+    }
+    Doc::apply(view, cause, op)
+});
+
+#[test]
+fn counting_over_other_chains_differs_from_the_oracle() {
+    assert!(is_caught(differs_from_the_oracle::<TalliesOverOtherChains>));
+}
+
+mutant!(InsertsOver, |view, cause, op| {
+    if let DocOp::Insert { list, .. } = op {
+        view.remove_range(&RowRange::positions(list), |row| cause.saw(row))?;
+    }
+    Doc::apply(view, cause, op)
+});
+
+#[test]
+fn inserting_over_elements_differs_from_the_oracle() {
+    assert!(is_caught(differs_from_the_oracle::<InsertsOver>));
+}
+
+mutant!(KeepsTheFirstOnly, |view, cause, op| match op {
+    DocOp::Insert {
+        list,
+        position,
+        values,
+    } => {
+        let first = DocOp::Insert {
+            list: list.clone(),
+            position: position.clone(),
+            values: values[..1].to_vec(),
+        };
+        Doc::apply(view, cause, &first)
+    }
+    op => Doc::apply(view, cause, op),
+});
+
+#[test]
+fn inserting_the_first_of_a_row_only_differs_from_the_oracle() {
+    assert!(is_caught(differs_from_the_oracle::<KeepsTheFirstOnly>));
+}
+
 /// Reads back as its absolute value.
 #[derive(Debug, Clone, Serialize)]
 struct Lossy(i64);

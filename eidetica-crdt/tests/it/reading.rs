@@ -3,10 +3,10 @@
 use eidetica_core::{Arrival, limits::MAX_PATH_DEPTH};
 use eidetica_crdt::{
     Container::{List, Map},
-    Doc, DocError, DocOp, Path, Row, Scalar, Segment, Value,
+    Doc, DocError, DocOp, Path, Row, Scalar, Value,
 };
 
-use crate::replica::{Replica, delete, init, path, set, stamp};
+use crate::replica::{Replica, delete, init, item, path, set, stamp};
 
 #[test]
 fn concurrent_values_all_stay_until_somebody_writes_over_them() {
@@ -57,9 +57,11 @@ fn an_empty_container_and_a_scalar_are_told_apart_by_stamp() {
 
 #[test]
 fn of_a_map_and_a_list_the_latest_wins_with_its_own_children() {
-    let item = path("a").child(&Segment::Position(vec![7])).unwrap();
     let value = Scalar::Text("item".into());
-    let insert = DocOp::Set { path: item, value };
+    let insert = DocOp::Set {
+        path: item("a", 0),
+        value,
+    };
     let replica = Replica::new()
         .entry(1, &[], &[init("a", List), insert])
         .entry(2, &[], &[init("a", Map), set("a.x", 1)]);
@@ -84,22 +86,12 @@ fn one_container_created_twice_is_no_conflict() {
 
 #[test]
 fn items_are_in_the_order_of_their_positions() {
-    let at = |position: &[u8]| {
-        let position = Segment::Position(position.to_vec());
-        path("l").child(&position).unwrap()
+    let put = |n: usize| DocOp::Set {
+        path: item("l", n),
+        value: Scalar::Int(n as i128),
     };
-    let put = |position: &[u8], n| DocOp::Set {
-        path: at(position),
-        value: Scalar::Int(n),
-    };
-    let operations = [
-        put(&[2], 4),
-        put(&[1, 0, 9], 2),
-        put(&[1], 1),
-        put(&[1, 1], 3),
-    ];
-    let replica = Replica::new().entry(1, &[], &operations);
-    assert_eq!(replica.json("l"), "[1,2,3,4]");
+    let replica = Replica::new().entry(1, &[], &[put(300), put(2), put(0), put(111)]);
+    assert_eq!(replica.json("l"), "[0,2,111,300]");
 }
 
 #[test]
@@ -151,8 +143,8 @@ fn the_deepest_path_is_read() {
 
 #[test]
 fn the_root_is_a_map_whatever_stands_below_it() {
-    let path = Path::root().child(&Segment::Position(vec![1])).unwrap();
     let value = Scalar::Int(1);
+    let path = item("", 0);
     let replica = Replica::new().entry(1, &[], &[DocOp::Set { path, value }]);
     assert_eq!(replica.json(""), "{}");
     assert_eq!(replica.conflicts(""), [(1, "[1]".into())]);

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use eidetica_core::{Arrival, EntryId, PublicKey, SecretKey, Timestamp};
 use eidetica_crdt::{
-    Cause, Container, Crdt, Doc, DocOp, Past, Path, Reading, RowRange, Scalar, Stamp, View,
+    Cause, Container, Crdt, Creator, Doc, DocOp, Nonce, Past, Path, Position, Reading, RowRange,
+    Scalar, Segment, Stamp, View,
 };
 
 pub(crate) fn path(text: &str) -> Path {
@@ -29,6 +30,18 @@ pub(crate) fn init(at: &str, container: Container) -> DocOp {
 
 pub(crate) fn author() -> PublicKey {
     SecretKey::from_bytes(&[1; 32]).public()
+}
+
+pub(crate) fn nonce() -> Nonce {
+    Nonce::from_bytes([7; 6])
+}
+
+/// The path of an element: the `n`-th of a row at the beginning of a list.
+pub(crate) fn item(list: &str, n: usize) -> Path {
+    let creator = Creator::new(&author(), nonce());
+    let position = Position::between(None, None, creator, 1).nth(n).unwrap();
+    let segment = Segment::Position(position.as_bytes().to_vec());
+    path(list).child(&segment).unwrap()
 }
 
 /// The stamp of the first operation of entry `n`.

@@ -13,11 +13,11 @@ use proptest::{
     prop_assert_eq, prop_oneof, proptest,
 };
 
-use crate::replica::{Replica, author, delete, init, path, set};
+use crate::replica::{Replica, author, delete, init, nonce, path, set};
 
 /// Applies the writes to the replica's view, as a transaction on top of all of it.
 fn write(replica: &mut Replica, writes: &[(&str, Option<Value>)]) -> Vec<DocOp> {
-    let mut writer = DocWriter::new(author());
+    let mut writer = DocWriter::new(author(), nonce());
     for (at, value) in writes {
         match value {
             Some(value) => writer.set(&mut replica.view, &path(at), value).unwrap(),
@@ -82,7 +82,7 @@ fn the_root_can_be_replaced_and_deleted_but_is_always_a_map() {
     let mut replica = Replica::new().entry(1, &[], &[set("a", 1)]);
     let operations = write(&mut replica, &[("", some([("b", 2)]))]);
     assert_eq!(operations, [delete(""), set("b", 2)]);
-    let mut writer = DocWriter::new(author());
+    let mut writer = DocWriter::new(author(), nonce());
     let refused = writer.set(&mut replica.view, &Path::root(), &1.into());
     assert_eq!(refused, Err(DocError::Root));
     assert_eq!(writer.delete(&mut replica.view, &Path::root()), Ok(true));
@@ -115,7 +115,7 @@ fn a_later_write_takes_the_place_of_earlier_ones_at_and_below_it() {
 #[test]
 fn deleting_what_is_not_there_writes_nothing() {
     let mut replica = Replica::new().entry(1, &[], &[set("a", 1)]);
-    let mut writer = DocWriter::new(author());
+    let mut writer = DocWriter::new(author(), nonce());
     assert_eq!(writer.delete(&mut replica.view, &path("b")), Ok(false));
     assert!(writer.is_empty());
     assert_eq!(writer.delete(&mut replica.view, &path("a")), Ok(true));
@@ -126,19 +126,12 @@ fn deleting_what_is_not_there_writes_nothing() {
 #[test]
 fn values_without_a_place_are_refused_and_change_nothing() {
     let mut replica = Replica::new();
-    let mut writer = DocWriter::new(author());
+    let mut writer = DocWriter::new(author(), nonce());
     let mut refuse = |at: &Path, value: Value| {
         let error = writer.set(&mut replica.view, at, &value).unwrap_err();
         assert!(writer.is_empty());
         error
     };
-    let list = Value::from([("x", 1.into()), ("y", Value::List(vec![]))]);
-    let error = refuse(&path("a"), list);
-    assert_eq!(error, DocError::List(path("a.y")));
-    assert_eq!(
-        error.to_string(),
-        "lists are not supported yet. path=`/a/y`"
-    );
     let nan = refuse(&path("a"), Value::from([("x", f64::NAN)]));
     assert_eq!(nan, DocError::NotANumber(path("a.x")));
     let long = Value::from([("x".repeat(4_000), 1)]);
@@ -147,15 +140,18 @@ fn values_without_a_place_are_refused_and_change_nothing() {
     let deep = (0..70).fold(Value::Null, |value, _| Value::from([("x", value)]));
     let error = refuse(&path("a"), deep);
     assert!(matches!(error, DocError::Path(_, PathError::TooDeep(65))));
-    let item = path("a").child(&Segment::Position(vec![1])).unwrap();
-    assert_eq!(refuse(&item, 1.into()), DocError::List(item));
+    let garbage = path("a").child(&Segment::Position(vec![1])).unwrap();
+    let error = refuse(&garbage, 1.into());
+    assert_eq!(error, DocError::Path(garbage, PathError::Malformed));
+    let tally = path("a").child(&Segment::Tally(vec![1])).unwrap();
+    assert_eq!(refuse(&tally, 1.into()), DocError::Tally(tally));
     assert_eq!(replica.json(""), "");
 }
 
 #[test]
 fn a_transaction_of_too_many_operations_stops_and_keeps_what_it_has() {
     let mut view = View::empty();
-    let mut writer = DocWriter::new(author());
+    let mut writer = DocWriter::new(author(), nonce());
     let large: BTreeMap<_, _> = (0..65_535).map(|n| (n.to_string(), n.into())).collect();
     let large = Value::Map(large);
     writer.set(&mut view, &path("a"), &large).unwrap();
@@ -170,7 +166,7 @@ fn a_transaction_of_too_many_operations_stops_and_keeps_what_it_has() {
 #[test]
 fn unloaded_rows_are_asked_for_before_anything_changes() {
     let mut view = View::new();
-    let mut writer = DocWriter::new(author());
+    let mut writer = DocWriter::new(author(), nonce());
     for range in DocWriter::ranges(&path("a.b")) {
         let refused = writer.set(&mut view, &path("a.b"), &1.into());
         assert!(matches!(refused, Err(DocError::View(_))), "{refused:?}");
@@ -185,7 +181,10 @@ fn unloaded_rows_are_asked_for_before_anything_changes() {
 fn writes() -> impl Strategy<Value = Vec<(Path, Option<Value>)>> {
     let scalars = any::<i64>().prop_map(Value::from);
     let value = scalars.prop_recursive(2, 6, 3, |inner| {
-        btree_map("[ab]", inner, 0..3).prop_map(Value::Map)
+        prop_oneof![
+            2 => btree_map("[ab]", inner.clone(), 0..3).prop_map(Value::Map),
+            1 => vec(inner, 0..3).prop_map(Value::List),
+        ]
     });
     let paths = vec("[ab]", 1..4).prop_map(|keys| Path::of_keys(keys).unwrap());
     let write = (
@@ -216,7 +215,7 @@ proptest! {
             entries.fold(Replica::new(), |r, (n, ops)| r.entry(n, &[], ops))
         };
         let mut transaction = base();
-        let mut writer = DocWriter::new(author());
+        let mut writer = DocWriter::new(author(), nonce());
         for (at, value) in &writes {
             match value {
                 Some(value) => {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use eidetica_core::{PublicKey, StoreName};
-use eidetica_crdt::{RowId, SortKey, TableKind, TableOp, TableWriter, Value, to_value};
+use eidetica_crdt::{Nonce, RowId, SortKey, TableKind, TableOp, TableWriter, Value, to_value};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -59,7 +59,7 @@ impl TableDraftWriter {
 impl DraftWriter for TableDraftWriter {
     type Crdt = TableKind;
 
-    fn begin(_: PublicKey) -> Self {
+    fn begin(_: PublicKey, _: Nonce) -> Self {
         Self::default()
     }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use eidetica_core::{Kind, Payload, StoreName, Timestamp, VerifiedEntry};
-use eidetica_crdt::{Cause, Crdt, Path, Row, View, ViewError};
+use eidetica_crdt::{
+    Cause, Crdt, Creator, Doc, DocOp, Item, Nonce, Path, Position, Row, Scalar, Value, View,
+    ViewError,
+};
 use eidetica_store::{Backend, Kinds, Storage, StorageOptions, StoreErrorKind};
 use eidetica_testkit::{
     SeededEntropy, SimClock,
@@ -81,9 +84,39 @@ fn a_kind_registered_later_reads_what_came_before_it() {
     });
 }
 
+/// What is read of a document with one element after an entry that names a kind version.
+fn list_of_version(version: u8) -> Option<Value> {
+    let author = device_key(0);
+    let creator = Creator::new(&author.public(), Nonce::from_bytes([1; 6]));
+    let operation = DocOp::Insert {
+        list: "l".parse().unwrap(),
+        position: Position::between(None, None, creator, 1),
+        values: vec![Item::Scalar(Scalar::Bool(true))],
+    };
+    let kind = Kind::new(Doc::KIND).unwrap();
+    let payload = Payload::encode_operations(kind, version, &[operation]).unwrap();
+    let root = root(&author, vec![]);
+    let changes = vec![(store(), payload)];
+    let entry = child(&author, &[&root], Timestamp::default(), changes);
+    let id = database_of(&root);
+    block_on(async {
+        let storage = open(&memory(), Kinds::default()).await;
+        let database = storage.attach(id).await.unwrap();
+        assert_eq!(offer(&database, vec![root, entry]).await.stored, 2);
+        let doc = database.doc("members").unwrap();
+        doc.get("l").await.unwrap()
+    })
+}
+
+#[test]
+fn operations_of_a_newer_version_than_their_payload_names_apply_nothing() {
+    assert_eq!(list_of_version(1), None);
+    assert_eq!(list_of_version(2), Some(Value::List(vec![true.into()])));
+}
+
 #[test]
 fn a_store_with_a_newer_kind_version_is_read_only() {
-    let entries = entries("doc", 2);
+    let entries = entries("doc", Doc::VERSION + 1);
     let id = database_of(&entries[0]);
     block_on(async {
         let storage = open(&memory(), Kinds::default()).await;

@@ -52,7 +52,7 @@ pub struct WrittenEntry {
 /// They are too many for one payload.
 pub fn doc_change(store: &StoreName, operations: &[DocOp]) -> (StoreName, Vec<u8>) {
     let kind = Kind::new(Doc::KIND).expect("a kind is a name");
-    let payload = Payload::encode_operations(kind, Doc::VERSION, operations);
+    let payload = Payload::encode_operations(kind, Doc::payload_version(operations), operations);
     (store.clone(), payload.expect("a payload of 1 MiB at most"))
 }
 

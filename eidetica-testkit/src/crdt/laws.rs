@@ -97,8 +97,12 @@ pub fn operations_have_one_encoding<C: Crdt>(
     let kind = Kind::new(C::KIND).map_err(|_| fail("the kind is no name"))?;
     for entry in history.entries() {
         C::check(&entry.operations).map_err(|_| fail("a generated payload is refused"))?;
-        let bytes = Payload::encode_operations(kind.clone(), C::VERSION, &entry.operations)
-            .map_err(|_| fail("operations do not encode"))?;
+        let bytes = Payload::encode_operations(
+            kind.clone(),
+            C::payload_version(&entry.operations),
+            &entry.operations,
+        )
+        .map_err(|_| fail("operations do not encode"))?;
         let operations: Vec<C::Op> = Payload::decode(&bytes)
             .and_then(|payload| payload.decode_operations())
             .map_err(|_| fail("encoded operations are not canonical"))?;

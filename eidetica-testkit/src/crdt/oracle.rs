@@ -1,12 +1,21 @@
 //! Owns the brute-force oracle of documents: which values are live, computed from the set of
 //! entries alone. Slow on purpose, and shares no code with the document.
 
-use eidetica_crdt::{Container, DocOp, Path, Row, Scalar, Stamp};
+use eidetica_core::{Dot, PublicKey};
+use eidetica_crdt::{Container, DocOp, Item, Path, Row, Scalar, Segment, Stamp};
 
 use super::{History, LiveRow};
 
 /// An operation and where it stands: its entry's place in the history and its index there.
 type Placed<'a> = (usize, usize, &'a DocOp);
+
+/// A row that an operation put.
+struct Written<'a> {
+    by: Placed<'a>,
+    path: Path,
+    value: Vec<u8>,
+    is_scalar: bool,
+}
 
 /// The live rows of a history, in order. A row that an operation put is live unless an operation
 /// that supersedes it had seen it.
@@ -20,14 +29,14 @@ pub fn live_rows(history: &History<DocOp>) -> Vec<LiveRow> {
             numbered.map(move |(index, op)| (place, index, op))
         })
         .collect();
-    let mut rows: Vec<LiveRow> = operations
-        .iter()
-        .filter(|written| {
+    let written = operations.iter().flat_map(|op| rows(history, *op));
+    let mut rows: Vec<LiveRow> = written
+        .filter(|row| {
             !operations
                 .iter()
-                .any(|by| saw(history, by, written) && supersedes(by.2, written.2))
+                .any(|by| saw(history, by, &row.by) && supersedes(history, by, row))
         })
-        .filter_map(|written| row(history, written))
+        .map(|row| (row.path, stamp(history, &row.by), row.value))
         .collect();
     rows.sort_by_key(|(path, stamp, _)| Row::key_of(path, stamp));
     rows
@@ -39,15 +48,18 @@ fn saw(history: &History<DocOp>, by: &Placed<'_>, written: &Placed<'_>) -> bool 
 }
 
 /// The table of the design: what an operation supersedes of what it saw.
-fn supersedes(by: &DocOp, written: &DocOp) -> bool {
-    let place = written.path();
-    let is_scalar = matches!(written, DocOp::Set { .. });
-    match by {
+fn supersedes(history: &History<DocOp>, by: &Placed<'_>, row: &Written<'_>) -> bool {
+    match by.2 {
         DocOp::Set { path, .. } => {
-            is_at_or_above(path, place) || is_scalar && is_at_or_above(place, path)
+            is_at_or_above(path, &row.path) || row.is_scalar && is_at_or_above(&row.path, path)
         }
-        DocOp::Delete { path } => is_at_or_above(path, place),
-        DocOp::Init { path, .. } => is_scalar && is_at_or_above(place, path),
+        DocOp::Delete { path } => is_at_or_above(path, &row.path),
+        DocOp::Init { path, .. } => row.is_scalar && is_at_or_above(&row.path, path),
+        DocOp::Tally {
+            path,
+            chain: Some(chain),
+            ..
+        } => row.path == tally(path, chain, &history.entries()[by.0].author),
         _ => false,
     }
 }
@@ -56,19 +68,64 @@ fn is_at_or_above(path: &Path, other: &Path) -> bool {
     other.segments().starts_with(&path.segments())
 }
 
-fn row(history: &History<DocOp>, (place, index, op): &Placed<'_>) -> Option<LiveRow> {
-    let value = match op {
-        DocOp::Set { value, .. } => scalar_bytes(value),
-        DocOp::Init { container, .. } => vec![1, u8::from(*container == Container::List)],
-        _ => return None,
+/// The rows that an operation puts.
+fn rows<'a>(history: &History<DocOp>, by: Placed<'a>) -> Vec<Written<'a>> {
+    let row = |path: &Path, value, is_scalar| Written {
+        by,
+        path: path.clone(),
+        value,
+        is_scalar,
     };
+    match by.2 {
+        DocOp::Set { path, value } => vec![row(path, scalar_bytes(value), true)],
+        DocOp::Init { path, container } => vec![row(path, container_bytes(*container), false)],
+        DocOp::Insert {
+            list,
+            position,
+            values,
+        } => {
+            let items = values.iter().enumerate().map(|(n, item)| {
+                let position = position.nth(n).expect("the payload was checked");
+                let segment = Segment::Position(position.as_bytes().to_vec());
+                let path = list.child(&segment).expect("the payload was checked");
+                match item {
+                    Item::Scalar(value) => row(&path, scalar_bytes(value), true),
+                    Item::Container(container) => row(&path, container_bytes(*container), false),
+                }
+            });
+            items.collect()
+        }
+        DocOp::Tally { path, chain, total } => {
+            let own = stamp(history, &by).dot();
+            let author = &history.entries()[by.0].author;
+            let path = tally(path, &chain.unwrap_or(own), author);
+            let value = [vec![2], varint((total << 1 ^ total >> 127) as u128)].concat();
+            vec![row(&path, value, false)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Where the tally of an author's chain stands.
+fn tally(counter: &Path, chain: &Dot, author: &PublicKey) -> Path {
+    let mut bytes = chain.entry.as_bytes().to_vec();
+    bytes.extend(chain.index.to_be_bytes());
+    bytes.extend(author.as_bytes());
+    let segment = Segment::Tally(bytes);
+    counter.child(&segment).expect("the payload was checked")
+}
+
+fn stamp(history: &History<DocOp>, (place, index, _): &Placed<'_>) -> Stamp {
     let entry = &history.entries()[*place];
-    let stamp = Stamp {
+    Stamp {
         timestamp: entry.timestamp,
         entry: entry.id,
-        index: u16::try_from(*index).ok()?,
-    };
-    Some((op.path().clone(), stamp, value))
+        index: u16::try_from(*index).expect("the payload was checked"),
+    }
+}
+
+fn container_bytes(container: Container) -> Vec<u8> {
+    vec![1, u8::from(container == Container::List)]
 }
 
 /// The bytes of a scalar's row, written out by hand.

@@ -78,7 +78,7 @@ impl Chain {
             value: Scalar::Text(format!("what note {n} says")),
         };
         let kind = Kind::new(Doc::KIND)?;
-        let payload = Payload::encode_operations(kind, Doc::VERSION, &[operation])?;
+        let payload = Payload::encode_operations(kind, Doc::version(&operation), &[operation])?;
         let timestamp = Timestamp::from_millis(1_700_000_000_000 + n * 1000);
         let entry = EntryBuilder::child(self.database.id(), [self.tip], self.height, timestamp)
             .with_seq(n / self.authors.len() as u64)
