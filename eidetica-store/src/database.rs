@@ -42,6 +42,8 @@ struct Inner {
     engine: Arc<Engine>,
     id: DatabaseId,
     number: DatabaseNo,
+    /// Whether the number is not yet the database's.
+    is_staged: bool,
     nodes: Nodes,
     recent: RecentViews,
     /// Locked while checkpoints are taken; `None` until they are read.
@@ -100,6 +102,24 @@ impl Database {
         id: DatabaseId,
         number: DatabaseNo,
     ) -> Result<Self, StoreError> {
+        Self::open_with(engine, id, number, false).await
+    }
+
+    /// Opens a number to be filled beside the one that the database has, until it is given to it.
+    pub(crate) async fn open_staged(
+        engine: Arc<Engine>,
+        id: DatabaseId,
+        number: DatabaseNo,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(engine, id, number, true).await
+    }
+
+    async fn open_with(
+        engine: Arc<Engine>,
+        id: DatabaseId,
+        number: DatabaseNo,
+        is_staged: bool,
+    ) -> Result<Self, StoreError> {
         let nodes = Nodes::new(number);
         let snapshot = engine.backend.snapshot().await?;
         let state = State::load(&*snapshot, &nodes, id, number).await?;
@@ -109,6 +129,7 @@ impl Database {
             engine,
             id,
             number,
+            is_staged,
             nodes,
             recent: RecentViews::default(),
             checkpoints: Mutex::default(),
@@ -171,6 +192,15 @@ impl Database {
 
     pub(crate) fn queue(&self) -> &CommitQueue {
         &self.0.queue
+    }
+
+    /// Whether anybody else has a handle.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    pub(crate) fn is_staged(&self) -> bool {
+        self.0.is_staged
     }
 
     pub(crate) fn number(&self) -> DatabaseNo {

@@ -1,5 +1,5 @@
 //! Owns the check of everything that is stored: the log is replayed from its entries alone, and
-//! every other row must be what that gives. Repairing is not done here.
+//! every other row must be what that gives. Repairing is `repair`'s.
 
 mod checkpoints;
 mod expected;
@@ -9,11 +9,12 @@ use std::{collections::BTreeSet, fmt};
 
 use eidetica_core::{DatabaseId, EntryId};
 
+pub(crate) use self::replay::payload_bytes;
 use crate::{
-    KeyRange, Order, Snapshot, Space, Storage, StoreError,
+    Key, KeyRange, Order, Snapshot, Space, Storage, StoreError,
     kind::Kinds,
     rows::{self, DatabaseNo, DatabaseRow},
-    state::{SCAN_BYTES, SCAN_ROWS, auth_index, rejudge_key, scan_all},
+    state::{SCAN_BYTES, SCAN_ROWS, scan_all},
 };
 
 /// Problems that are told of one database; whoever has more knows enough.
@@ -62,9 +63,7 @@ impl Storage {
         let mut problems = Vec::new();
         let mut numbers = BTreeSet::new();
         for (key, value) in scan_all(&*snapshot, rows::database_keys()).await? {
-            let id = key.last_chunk().map(|id| EntryId::from_bytes(*id));
-            let row = rows::decode::<DatabaseRow>(&value, "db");
-            let (Some(id), Ok(row)) = (id.map(DatabaseId::from), row) else {
+            let Some((id, row)) = read_database_row(&key, &value) else {
                 problems.push(stray(Space::Sys, key, "row cannot be read"));
                 continue;
             };
@@ -76,9 +75,26 @@ impl Storage {
             checkup.run().await?;
             problems.append(&mut checkup.problems);
         }
-        find_strays(&*snapshot, &numbers, &mut problems).await?;
+        let strays = Strays::find(&*snapshot, &numbers).await?;
+        problems.extend(strays.first.into_iter().map(|key| {
+            let rule = match key.space {
+                Space::Log => "entries are in no database",
+                _ => "row of a database that is not here",
+            };
+            stray(key.space, key.bytes, rule)
+        }));
+        let rule = "row has no database's number";
+        let keys = strays.keys.into_iter();
+        problems.extend(keys.map(|key| stray(key.space, key.bytes, rule)));
         Ok(problems)
     }
+}
+
+/// Takes a row `sys/db/…` apart, if it is in its one form.
+pub(crate) fn read_database_row(key: &[u8], value: &[u8]) -> Option<(DatabaseId, DatabaseRow)> {
+    let id = key.strip_prefix(b"db/")?.try_into().ok()?;
+    let row: DatabaseRow = rows::decode(value, "db").ok()?;
+    (rows::encode(&row) == value).then(|| (EntryId::from_bytes(id).into(), row))
 }
 
 fn stray(space: Space, key: Vec<u8>, rule: &str) -> Problem {
@@ -138,61 +154,56 @@ impl<'a> Checkup<'a> {
     }
 }
 
-/// Finds rows that belong to no database that is here, one for each number.
-async fn find_strays(
-    snapshot: &dyn Snapshot,
-    numbers: &BTreeSet<DatabaseNo>,
-    problems: &mut Vec<Problem>,
-) -> Result<(), StoreError> {
-    let spaces = Space::ALL.iter().filter(|space| **space != Space::Sys);
-    let whole = spaces.map(|space| rows::prefix(*space, Vec::new()));
-    let first = DatabaseNo(0);
-    let named = [
-        rows::void_keys(first),
-        rows::checkpoint_records_of(first),
-        auth_index(first),
-        rows::prefix(Space::Sys, rejudge_key(first).bytes),
-    ];
-    let named = named.map(|of_first| {
-        let name = of_first.start.len() - size_of::<u32>();
-        rows::prefix(Space::Sys, of_first.start[..name].to_vec())
-    });
-    for range in whole.chain(named) {
-        find_strays_in(snapshot, range, numbers, problems).await?;
-    }
-    Ok(())
+/// Rows that belong to no database that is here.
+#[derive(Debug, Default)]
+pub(crate) struct Strays {
+    /// The first row of each number in each range.
+    pub(crate) first: Vec<Key>,
+    pub(crate) numbers: BTreeSet<DatabaseNo>,
+    /// Keys without a number.
+    pub(crate) keys: Vec<Key>,
 }
 
-/// Looks at one row for each number that follows the beginning of a range.
-async fn find_strays_in(
-    snapshot: &dyn Snapshot,
-    mut range: KeyRange,
-    numbers: &BTreeSet<DatabaseNo>,
-    problems: &mut Vec<Problem>,
-) -> Result<(), StoreError> {
-    let name = range.start.clone();
-    loop {
-        let scan = snapshot.scan(&range, Order::Ascending, 1, SCAN_BYTES);
-        let Some((key, _)) = scan.await?.rows.pop() else {
-            return Ok(());
-        };
-        let number = key[name.len()..].first_chunk();
-        let Some(number) = number.map(|bytes| u32::from_be_bytes(*bytes)) else {
-            range.start = [key.as_slice(), &[0]].concat();
-            problems.push(stray(range.space, key, "row has no database's number"));
-            continue;
-        };
-        if !numbers.contains(&DatabaseNo(number)) {
-            problems.push(stray(
-                range.space,
-                key,
-                "row of a database that is not here",
-            ));
+impl Strays {
+    pub(crate) async fn find(
+        snapshot: &dyn Snapshot,
+        numbers: &BTreeSet<DatabaseNo>,
+    ) -> Result<Self, StoreError> {
+        let mut strays = Self::default();
+        for range in rows::numbered_ranges() {
+            strays.find_in(snapshot, range, numbers).await?;
         }
-        let Some(next) = number.checked_add(1) else {
-            return Ok(());
-        };
-        range.start = [name.as_slice(), &next.to_be_bytes()].concat();
+        Ok(strays)
+    }
+
+    /// Looks at one row for each number that follows the beginning of a range.
+    async fn find_in(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        mut range: KeyRange,
+        numbers: &BTreeSet<DatabaseNo>,
+    ) -> Result<(), StoreError> {
+        let name = range.start.clone();
+        loop {
+            let scan = snapshot.scan(&range, Order::Ascending, 1, SCAN_BYTES);
+            let Some((key, _)) = scan.await?.rows.pop() else {
+                return Ok(());
+            };
+            let number = key[name.len()..].first_chunk();
+            let Some(number) = number.map(|bytes| u32::from_be_bytes(*bytes)) else {
+                range.start = [key.as_slice(), &[0]].concat();
+                self.keys.push(Key::new(range.space, key));
+                continue;
+            };
+            if !numbers.contains(&DatabaseNo(number)) {
+                self.first.push(Key::new(range.space, key));
+                self.numbers.insert(DatabaseNo(number));
+            }
+            let Some(next) = number.checked_add(1) else {
+                return Ok(());
+            };
+            range.start = [name.as_slice(), &next.to_be_bytes()].concat();
+        }
     }
 }
 

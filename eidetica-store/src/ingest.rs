@@ -277,6 +277,7 @@ impl<'a> Chunk<'a> {
         let before = state.head.take();
         let epoch = match &before {
             Some(head) => head.epoch,
+            None if self.database.is_staged() => self.database.engine().random(),
             None => {
                 let row = rows::encode(&rows::DatabaseRow { number });
                 self.batch.expect(rows::database_key(&state.id), None);

@@ -6,10 +6,12 @@ mod clock;
 mod commit;
 mod crdt_store;
 mod database;
+mod device;
 mod difference;
 mod doc_store;
 mod doctor;
 mod draft;
+mod dump;
 mod feed;
 mod history;
 mod index;
@@ -23,6 +25,7 @@ mod rebuild;
 mod recent;
 mod recording;
 mod refusal;
+mod repair;
 mod row_ids;
 mod rows;
 mod state;
@@ -35,7 +38,7 @@ mod watch;
 mod writes;
 
 #[cfg(feature = "redb")]
-pub use crate::backend::redb::{RedbBackend, RedbOptions};
+pub use crate::backend::redb::{CompactReport, RedbBackend, RedbOptions};
 pub use crate::{
     backend::{
         Backend, BackendLimits, Durability, Key, KeyRange, Order, Precondition, Scan, Snapshot,
@@ -43,9 +46,11 @@ pub use crate::{
     },
     crdt_store::{CrdtDraft, CrdtStore},
     database::{Database, Summary},
+    device::{KeyKeeper, PlainKey},
     difference::Difference,
     doc_store::{DatabaseAt, DocDraft, DocStore, IntoPath, SettingsStore},
     doctor::Problem,
+    dump::{DumpProgress, Restored},
     feed::{Change, ChangeCause, Notice, Origin, StoreChange, Subscription},
     history::{Changes, Diff, EntryChanges, StoreDiff},
     index::{DeclaredIndex, Index},
@@ -53,6 +58,8 @@ pub use crate::{
     kind::Kinds,
     node::Source,
     refusal::{Incomplete, Refusal, Rule},
+    repair::{LostEntry, RepairProgress, RepairReport},
+    rows::CURSOR_ROWS,
     storage::{Storage, StorageOptions},
     table::{Cursor, IndexProgress, IndexRange, Page, Query, Table, TableDraft},
     transaction::Transaction,

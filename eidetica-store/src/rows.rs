@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Key, KeyRange, Space, StoreError, StoreErrorKind};
 
+/// Begins the names of the rows below `sys/` that say how far others' logs of a database have been
+/// followed; the database's id comes next. A repair that lost entries removes them.
+pub const CURSOR_ROWS: &[u8] = b"cursor/";
+/// Names of rows in `sys` that a database's number follows.
+const NUMBERED: [&[u8]; 4] = [b"auth/", b"checkpoint/", b"rejudge/", b"void/"];
 /// The version of this layout; checked at open.
 pub(crate) const FORMAT: u32 = 1;
 /// Tips kept in the head row; more have rows of their own.
@@ -158,6 +163,11 @@ pub(crate) fn database_keys() -> KeyRange {
     prefix(Space::Sys, b"db/".to_vec())
 }
 
+/// Where others' logs of a database have been followed to.
+pub(crate) fn cursors_of(id: &DatabaseId) -> KeyRange {
+    prefix(Space::Sys, [CURSOR_ROWS, id.as_bytes()].concat())
+}
+
 pub(crate) fn head_key(n: DatabaseNo) -> Key {
     Key::new(Space::Head, n.0.to_be_bytes())
 }
@@ -299,6 +309,21 @@ pub(crate) fn void_keys(n: DatabaseNo) -> KeyRange {
 /// All keys of a database in a space.
 pub(crate) fn database_range(space: Space, n: DatabaseNo) -> KeyRange {
     prefix(space, n.0.to_be_bytes().to_vec())
+}
+
+/// Where the rows of databases are, each range with keys that go on with a database's number.
+pub(crate) fn numbered_ranges() -> impl Iterator<Item = KeyRange> {
+    let spaces = Space::ALL.into_iter().filter(|space| *space != Space::Sys);
+    let whole = spaces.map(|space| prefix(space, Vec::new()));
+    whole.chain(NUMBERED.map(|name| prefix(Space::Sys, name.to_vec())))
+}
+
+/// Every row of a database but `sys/db/…`.
+pub(crate) fn all_of(n: DatabaseNo) -> impl Iterator<Item = KeyRange> {
+    numbered_ranges().map(move |range| {
+        let start = [range.start.as_slice(), &n.0.to_be_bytes()].concat();
+        prefix(range.space, start)
+    })
 }
 
 /// The log from an arrival on.

@@ -16,14 +16,14 @@ use eidetica_core::{
 use eidetica_crdt::{Doc, DocOp, Path, RowId, Scalar};
 
 use crate::{
-    Backend, Database, Durability, Kinds, Offer, StoreError, StoreErrorKind, Subscription,
-    WriteBatch,
+    Backend, Database, Durability, KeyKeeper, KeyRange, Kinds, Offer, Order, PlainKey, Snapshot,
+    StoreError, StoreErrorKind, Subscription, WriteBatch,
     checkpoint::CHECKPOINT_ENTRIES,
     feed::{Feed, Filter},
     kind::doc_kind,
     row_ids::RowIds,
     rows::{self, DatabaseNo, DatabaseRow, FORMAT, corrupt},
-    state::scan_all,
+    state::{SCAN_BYTES, scan_all},
 };
 
 /// Bytes of a database's name.
@@ -63,6 +63,20 @@ impl Engine {
         self.clock.now()
     }
 
+    /// The same for work that nobody is to hear of.
+    pub(crate) fn aside(&self) -> Self {
+        Self {
+            backend: Arc::clone(&self.backend),
+            kinds: self.kinds.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            device: self.device.clone(),
+            feed: Feed::default(),
+            row_ids: RowIds::default(),
+            ..*self
+        }
+    }
+
     /// The id of a new row.
     pub(crate) fn new_row_id(&self) -> RowId {
         self.row_ids.next(self.now().millis(), &*self.entropy)
@@ -83,6 +97,8 @@ pub struct StorageOptions {
     /// state at an old frontier is built on a checkpoint in its past. For so many entries at most
     /// 16,384 rows are copied, over all views.
     pub checkpoint_entries: NonZeroU64,
+    /// How the device key is kept: as it is, unless told.
+    pub key_keeper: Arc<dyn KeyKeeper>,
 }
 
 impl Default for StorageOptions {
@@ -91,6 +107,7 @@ impl Default for StorageOptions {
             kinds: Kinds::default(),
             durability: Durability::Immediate,
             checkpoint_entries: CHECKPOINT_ENTRIES,
+            key_keeper: Arc::new(PlainKey),
         }
     }
 }
@@ -117,6 +134,13 @@ impl StorageOptions {
         self.checkpoint_entries = entries;
         self
     }
+
+    /// Sets how the device key is kept.
+    #[must_use]
+    pub fn with_key_keeper(mut self, key_keeper: Arc<dyn KeyKeeper>) -> Self {
+        self.key_keeper = key_keeper;
+        self
+    }
 }
 
 /// One device's data.
@@ -131,14 +155,16 @@ pub struct Storage {
 #[derive(Debug, Default)]
 struct Databases {
     open: HashMap<DatabaseId, Database>,
-    next: u32,
+    /// The next number to give away; `None` when there is none left.
+    next: Option<u32>,
 }
 
 impl Storage {
     /// Opens the data in a backend; makes a device key if there is none.
     ///
     /// # Errors
-    /// The backend failed, or the data is damaged or of a newer format.
+    /// The backend failed, the data is damaged or of a newer format, or the device key is kept
+    /// otherwise than the options say.
     ///
     /// # Cancel safety
     /// Nothing is lost; open again.
@@ -152,22 +178,14 @@ impl Storage {
         let fixed = [rows::sys("format"), rows::sys("device")];
         let found = snapshot.get_many(&fixed).await?;
         let device = match found.as_slice() {
-            [None, None] => create_device(&*backend, &*entropy).await?,
+            [None, None] => create_device(&*backend, &*options.key_keeper, &*entropy).await?,
             [Some(format), Some(device)] => {
                 check_format(format)?;
-                let bytes = device
-                    .as_slice()
-                    .try_into()
-                    .map_err(|_| corrupt("device"))?;
-                SecretKey::from_bytes(bytes)
+                options.key_keeper.unseal(device).await?
             }
             _ => return Err(corrupt("format")),
         };
-        let mut next = 0;
-        for (_, row) in scan_all(&*snapshot, rows::database_keys()).await? {
-            let row: DatabaseRow = rows::decode(&row, "db")?;
-            next = next.max(row.number.0 + 1);
-        }
+        let next = next_number(&*snapshot).await?;
         drop(snapshot);
         let engine = Arc::new(Engine {
             backend,
@@ -199,6 +217,10 @@ impl Storage {
     /// The device's identity.
     pub fn public_key(&self) -> PublicKey {
         self.engine.device.public()
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     pub(crate) fn kinds(&self) -> &Kinds {
@@ -322,6 +344,11 @@ impl Storage {
     /// Nothing happens.
     pub async fn attach(&self, id: DatabaseId) -> Result<Database, StoreError> {
         let _opening = self.opening.lock().await;
+        self.open_held(id).await
+    }
+
+    /// [`Storage::attach`] for whoever holds opening.
+    pub(crate) async fn open_held(&self, id: DatabaseId) -> Result<Database, StoreError> {
         if let Some(database) = self.lock().open.get(&id) {
             return Ok(database.clone());
         }
@@ -329,11 +356,47 @@ impl Storage {
         let row = snapshot.get_many(&[rows::database_key(&id)]).await?;
         let number = match row.into_iter().next().flatten() {
             Some(row) => rows::decode::<DatabaseRow>(&row, "db")?.number,
-            None => self.lock().take_number(),
+            None => self.take_number()?,
         };
         drop(snapshot);
         let database = Database::open(Arc::clone(&self.engine), id, number).await?;
         Ok(self.lock().open.entry(id).or_insert(database).clone())
+    }
+
+    /// Keeps databases from being opened while it is held.
+    pub(crate) async fn hold_opening(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.opening.lock().await
+    }
+
+    /// Closes a database, so that it is opened anew when it is next asked for. Nothing else can
+    /// have a handle of it then.
+    pub(crate) fn close(&self, id: DatabaseId) -> Result<(), StoreError> {
+        let mut databases = self.lock();
+        if databases.open.get(&id).is_some_and(Database::is_shared) {
+            let message = format!("database is in use here, let go of it. database=`{id}`");
+            return Err(StoreError::new(StoreErrorKind::Busy, message));
+        }
+        databases.open.remove(&id);
+        Ok(())
+    }
+
+    /// A number that no row has.
+    pub(crate) fn take_number(&self) -> Result<DatabaseNo, StoreError> {
+        let mut databases = self.lock();
+        let number = databases.next.ok_or_else(|| corrupt("number"))?;
+        databases.next = number.checked_add(1);
+        Ok(DatabaseNo(number))
+    }
+
+    /// Lets numbers begin anew after those that rows have.
+    pub(crate) async fn renumber(&self) -> Result<(), StoreError> {
+        let snapshot = self.engine.backend.snapshot().await?;
+        let next = next_number(&*snapshot).await?;
+        let mut databases = self.lock();
+        let open = databases.open.values().map(|open| open.number().0);
+        let after_open = open.max().map_or(Some(0), |last| last.checked_add(1));
+        databases.next = next.zip(after_open).map(|(stored, open)| stored.max(open));
+        Ok(())
     }
 
     /// Reads a row of the layers above, by its name below `sys/`.
@@ -407,25 +470,55 @@ impl Storage {
     }
 }
 
-impl Databases {
-    fn take_number(&mut self) -> DatabaseNo {
-        self.next += 1;
-        DatabaseNo(self.next - 1)
+/// The number after all that any row has, also one that a crash or damage left over.
+async fn next_number(snapshot: &dyn Snapshot) -> Result<Option<u32>, StoreError> {
+    let mut last = None;
+    for (_, row) in scan_all(snapshot, rows::database_keys()).await? {
+        // What cannot be read is the doctor's to tell.
+        last = last.max(
+            rows::decode::<DatabaseRow>(&row, "db")
+                .ok()
+                .map(|row| row.number.0),
+        );
+    }
+    for range in rows::numbered_ranges() {
+        last = last.max(last_number(snapshot, range).await?);
+    }
+    Ok(last.map_or(Some(0), |last| last.checked_add(1)))
+}
+
+/// The last number of a range of keys that begin with one.
+async fn last_number(
+    snapshot: &dyn Snapshot,
+    mut range: KeyRange,
+) -> Result<Option<u32>, StoreError> {
+    let name = range.start.len();
+    loop {
+        let scan = snapshot.scan(&range, Order::Descending, 1, SCAN_BYTES);
+        let Some((key, _)) = scan.await?.rows.pop() else {
+            return Ok(None);
+        };
+        match key[name..].first_chunk() {
+            Some(number) => return Ok(Some(u32::from_be_bytes(*number))),
+            None => range.end = Some(key),
+        }
     }
 }
 
 async fn create_device(
     backend: &dyn Backend,
+    keeper: &dyn KeyKeeper,
     entropy: &dyn Entropy,
 ) -> Result<SecretKey, StoreError> {
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
+    let device = SecretKey::from_bytes(&seed);
     let mut batch = WriteBatch::new();
     batch.expect(rows::sys("device"), None);
     batch.put(rows::sys("format"), FORMAT.to_be_bytes().to_vec());
-    batch.put(rows::sys("device"), seed.to_vec());
+    batch.put(rows::sys("device"), keeper.seal(&device).await?);
     backend.commit(batch, Durability::Immediate).await?;
-    Ok(SecretKey::from_bytes(&seed))
+    Ok(device)
 }
 
 fn check_format(row: &[u8]) -> Result<(), StoreError> {

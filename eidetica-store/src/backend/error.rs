@@ -1,6 +1,6 @@
 //! Owns how storage fails. What a peer did wrong is `IngestError`'s.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io};
 
 use super::Key;
 
@@ -15,6 +15,8 @@ pub enum StoreErrorKind {
     TooLarge,
     /// The data is open elsewhere: close it there; the process id, where known.
     InUse(Option<u32>),
+    /// Something else in this process is at work on the data: retry when it has ended.
+    Busy,
     /// The medium is full: make room and retry.
     DiskFull,
     /// The medium cannot be written.
@@ -23,6 +25,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The data has a newer format: upgrade this program; the version found.
     NewerFormat(u32),
+    /// The device key is sealed: give its passphrase, the right one.
+    Passphrase,
     /// What was asked for is not there.
     NotFound,
     /// The call breaks a rule of the API: fix the call.
@@ -31,6 +35,21 @@ pub enum StoreErrorKind {
     Permission,
     /// The engine failed otherwise.
     Engine,
+}
+
+impl StoreErrorKind {
+    /// What a failure of the file system means.
+    pub(crate) fn of_io(kind: io::ErrorKind) -> Self {
+        match kind {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::DiskFull,
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Self::ReadOnly,
+            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Corrupt,
+            _ => Self::Engine,
+        }
+    }
 }
 
 /// A storage error.

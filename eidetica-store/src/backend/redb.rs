@@ -1,6 +1,7 @@
 //! Owns the backend in one redb file: the handle, its options and its limits. The file is
 //! `file`'s, commits are `write`'s, reads are `read`'s.
 
+mod compact;
 mod error;
 mod file;
 mod read;
@@ -18,6 +19,7 @@ use ::redb::{Database, ReadableDatabase, TableDefinition};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::compact::CompactReport;
 use self::{
     error::{closed, failed, guarded},
     file::OwnerFile,
@@ -100,6 +102,8 @@ pub struct RedbBackend {
 struct Shared {
     /// `None` once closed, or after a failure that could not be mended.
     database: RwLock<Option<Database>>,
+    /// Held by whoever needs the file for itself, so that readers wait without blocking a thread.
+    gate: tokio::sync::RwLock<()>,
     watchers: Watchers,
 }
 
@@ -137,6 +141,7 @@ impl RedbBackend {
         owner.write();
         let shared = Arc::new(Shared {
             database: RwLock::new(Some(database)),
+            gate: tokio::sync::RwLock::default(),
             watchers: Watchers::default(),
         });
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -182,6 +187,7 @@ impl Drop for RedbBackend {
 #[async_trait]
 impl Backend for RedbBackend {
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let _gate = self.shared.gate.read().await;
         let database = self.shared.read();
         let database = database.as_ref().ok_or_else(closed)?;
         let begin = || database.begin_read().map_err(|e| failed("read", e));

@@ -17,6 +17,9 @@ use crate::{
 /// Entries looked at at once.
 const CHUNK_ENTRIES: usize = 1024;
 
+/// Spaces that nothing writes yet.
+const NOT_BUILT: [Space; 3] = [Space::Heights, Space::Fp, Space::Sketch];
+
 /// Rows that should be there; `None`: the value is checked elsewhere.
 pub(super) type Expected = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
@@ -38,7 +41,16 @@ impl Checkup<'_> {
         self.compare(auth_index(n), auth).await?;
         self.check_state(&replay.state).await?;
         self.check_checkpoints(&replay).await?;
+        for space in NOT_BUILT {
+            self.compare(rows::database_range(space, n), Expected::new())
+                .await?;
+        }
         let unsettled = self.get(&rejudge_key(n)).await?;
+        let marker = unsettled
+            .iter()
+            .map(|_| (rejudge_key(n).bytes, Some(Vec::new())));
+        let markers = rows::prefix(Space::Sys, rejudge_key(n).bytes);
+        self.compare(markers, marker.collect()).await?;
         match unsettled {
             // The next opening computes the void entries and views anew.
             Some(_) => Ok(()),

@@ -8,11 +8,11 @@ use eidetica_core::{Arrival, SignedEntry, verify_batch};
 use super::{Checkup, Rows, checkpoints::Checkpoints};
 use crate::{
     Space, StoreError, StoreErrorKind,
-    node::{Node, NodeFields, StoredRow},
+    node::{Node, NodeFields, StoredRow, encode_row},
     nodes::Nodes,
     place::{admit, enlist, joined, judge},
     rows,
-    state::{State, is_auth},
+    state::{SCAN_BYTES, State, is_auth},
 };
 
 /// Entries verified at once.
@@ -59,16 +59,33 @@ impl Checkup<'_> {
                 replay.checkpoints.note(&replay.state);
                 return Ok(replay);
             }
-            let mut read = Vec::with_capacity(rows.len());
+            let (mut read, mut bytes) = (Vec::with_capacity(rows.len()), 0);
             for (key, value) in rows {
-                read.extend(self.read(&mut replay, key, &value).await?);
+                let row = self.read(&mut replay, key, &value).await?;
+                bytes += row.as_ref().map_or(0, |row| payload_bytes(&row.entry));
+                read.extend(row);
+                // Payloads with rows of their own do not count among the bytes of a scan.
+                if bytes > SCAN_BYTES {
+                    self.replay_rows(&mut replay, std::mem::take(&mut read))
+                        .await?;
+                    bytes = 0;
+                }
             }
-            self.verify(&read);
-            for row in read {
-                self.place(&mut replay, row).await?;
-            }
-            replay.nodes.commit_pending();
+            self.replay_rows(&mut replay, read).await?;
         }
+    }
+
+    async fn replay_rows(
+        &mut self,
+        replay: &mut Replay,
+        read: Vec<Read>,
+    ) -> Result<(), StoreError> {
+        self.verify(&read);
+        for row in read {
+            self.place(replay, row).await?;
+        }
+        replay.nodes.commit_pending();
+        Ok(())
     }
 
     /// Takes a row apart, if it can be.
@@ -92,12 +109,17 @@ impl Checkup<'_> {
             replay.payloads.push(payload.bytes);
         }
         match replay.nodes.entry(self.snapshot, arrival, row).await {
-            Ok(entry) => Ok(Some(Read {
-                key,
-                arrival,
-                fields,
-                entry,
-            })),
+            Ok(entry) => {
+                if encode_row(&fields, &entry).0 != value {
+                    self.report(Space::Log, &key, "row is not in its one form");
+                }
+                Ok(Some(Read {
+                    key,
+                    arrival,
+                    fields,
+                    entry,
+                }))
+            }
             Err(error) if *error.kind() == StoreErrorKind::Corrupt => {
                 Ok(self.lost(&key, "entry cannot be read, or a payload of it is missing"))
             }
@@ -186,6 +208,12 @@ impl Checkup<'_> {
         }
         Ok(Some(parents))
     }
+}
+
+/// Bytes of an entry's payloads.
+pub(crate) fn payload_bytes(entry: &SignedEntry) -> usize {
+    let payloads = entry.payloads().iter().flatten();
+    payloads.map(|payload| payload.len()).sum()
 }
 
 /// The first field in which a stored row is not what the replay gives.

@@ -24,7 +24,7 @@ use proptest::{
 use crate::support::{at, block_on, offer, open, rows, set, store};
 
 /// A database with something in every space: many tips, a large payload, a void entry.
-async fn sound() -> (Arc<MemoryBackend>, Storage) {
+pub(crate) async fn sound() -> (Arc<MemoryBackend>, Storage) {
     let (admin, writer) = (device_key(0), device_key(1));
     let grants = [
         AuthOperation::set(Subject::Anyone, Level::Write, ""),
@@ -55,7 +55,7 @@ async fn sound() -> (Arc<MemoryBackend>, Storage) {
     (backend, storage)
 }
 
-async fn commit(backend: &dyn Backend, change: impl FnOnce(&mut WriteBatch)) {
+pub(crate) async fn commit(backend: &dyn Backend, change: impl FnOnce(&mut WriteBatch)) {
     let mut batch = WriteBatch::new();
     change(&mut batch);
     backend.commit(batch, Durability::Immediate).await.unwrap();
@@ -84,7 +84,7 @@ async fn examine(
 }
 
 /// Some rows of each space, those of the device left out.
-async fn samples(backend: &MemoryBackend) -> Vec<(Key, Vec<u8>)> {
+pub(crate) async fn samples(backend: &MemoryBackend) -> Vec<(Key, Vec<u8>)> {
     let snapshot = backend.snapshot().await.unwrap();
     let mut samples = Vec::new();
     for space in Space::ALL {

@@ -1,7 +1,7 @@
 //! Owns what this device remembers of peers: rows below `sys/` of the layers' own.
 
 use eidetica_core::{DatabaseId, PublicKey, Timestamp};
-use eidetica_store::{Key, Space, Storage, StoreError, WriteBatch};
+use eidetica_store::{CURSOR_ROWS, Key, Space, Storage, StoreError, WriteBatch};
 use eidetica_transport::PeerAddress;
 use serde::{Deserialize, Serialize};
 
@@ -127,10 +127,9 @@ impl Peers {
 
 const PEER: &[u8] = b"peer/";
 const RELATIONSHIP: &[u8] = b"relationship/";
-const CURSOR: &[u8] = b"cursor/";
 
 fn cursor_key(database: DatabaseId, key: &PublicKey) -> Key {
-    row_key(CURSOR, &[database.as_bytes(), key.as_bytes()])
+    row_key(CURSOR_ROWS, &[database.as_bytes(), key.as_bytes()])
 }
 
 fn row_key(prefix: &[u8], parts: &[&[u8]]) -> Key {

@@ -1,9 +1,6 @@
 //! Owns what a redb failure means to a caller. Failed preconditions and limits never get here.
 
-use std::{
-    io,
-    panic::{self, AssertUnwindSafe},
-};
+use std::panic::{self, AssertUnwindSafe};
 
 use ::redb::Error;
 
@@ -16,7 +13,7 @@ const FORMAT: u8 = 3;
 pub(super) fn failed(step: &str, error: impl Into<Error>) -> StoreError {
     let error = error.into();
     let kind = match &error {
-        Error::Io(error) => io_kind(error.kind()),
+        Error::Io(error) => StoreErrorKind::of_io(error.kind()),
         Error::DatabaseAlreadyOpen => StoreErrorKind::InUse(None),
         Error::ValueTooLarge(_) => StoreErrorKind::TooLarge,
         Error::UpgradeRequired(version) if *version > FORMAT => {
@@ -52,22 +49,10 @@ pub(super) fn closed() -> StoreError {
     StoreError::new(StoreErrorKind::Engine, message)
 }
 
-fn io_kind(kind: io::ErrorKind) -> StoreErrorKind {
-    match kind {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StoreErrorKind::DiskFull
-        }
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            StoreErrorKind::ReadOnly
-        }
-        io::ErrorKind::NotFound => StoreErrorKind::NotFound,
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreErrorKind::Corrupt,
-        _ => StoreErrorKind::Engine,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -86,3 +86,57 @@ async fn a_dropped_backend_leaves_one_file_which_opens_at_once() {
         "a clean close keeps deferred commits"
     );
 }
+
+#[tokio::test]
+async fn compacting_gives_room_back_and_keeps_every_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.redb");
+    let backend = RedbBackend::open(&path, RedbOptions::default()).unwrap();
+    for n in 0..64_u8 {
+        let mut batch = WriteBatch::new();
+        batch.put(Key::new(Space::Log, [n]), vec![n; 256 << 10]);
+        backend.commit(batch, Durability::Immediate).await.unwrap();
+    }
+    let mut batch = WriteBatch::new();
+    (1..64_u8).for_each(|n| batch.remove(Key::new(Space::Log, [n])));
+    backend.commit(batch, Durability::Immediate).await.unwrap();
+    let snapshot = backend.snapshot().await.unwrap();
+    let busy = backend.compact().await.unwrap_err();
+    assert_eq!(*busy.kind(), StoreErrorKind::Busy);
+    drop(snapshot);
+    let report = backend.compact().await.unwrap();
+    assert!(report.after < report.before / 4, "{report:?}");
+    assert_eq!(report.after, backend.file_bytes().unwrap());
+    let keys = [Key::new(Space::Log, [0]), Key::new(Space::Log, [1])];
+    let values = backend.snapshot().await.unwrap().get_many(&keys).await;
+    assert_eq!(values.unwrap(), [Some(vec![0; 256 << 10]), None]);
+}
+
+#[tokio::test]
+async fn an_erased_secret_is_nowhere_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.redb");
+    let backend = RedbBackend::open(&path, RedbOptions::default()).unwrap();
+    let secret: [u8; 32] = std::array::from_fn(|n| n as u8 ^ 0xa5);
+    let stands = || {
+        let bytes = fs::read(&path).unwrap();
+        bytes.windows(32).any(|bytes| bytes == secret)
+    };
+    let put = async |value: &[u8]| {
+        let mut batch = WriteBatch::new();
+        batch.put(Key::new(Space::Sys, *b"device"), value.to_vec());
+        backend.commit(batch, Durability::Immediate).await.unwrap();
+    };
+    put(&secret).await;
+    put(b"sealed").await;
+    // Without it, the row's old form is still in a page that nothing uses.
+    assert!(stands());
+    backend.erase(secret).await.unwrap();
+    assert!(!stands());
+    put(b"sealed again").await;
+    drop(backend);
+    let backend = RedbBackend::open(&path, RedbOptions::default()).unwrap();
+    let key = [Key::new(Space::Sys, *b"device")];
+    let value = backend.snapshot().await.unwrap().get_many(&key).await;
+    assert_eq!(value.unwrap(), [Some(b"sealed again".to_vec())]);
+}
