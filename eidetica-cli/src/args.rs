@@ -12,9 +12,10 @@ DB is an id, a unique beginning of one, or a unique name. PATH is a JSON Pointer
 with dots between (a.b).
 
 Data is kept in --data, else in $EIDETICA_DATA, else in $XDG_DATA_HOME/eidetica, else in
-~/.local/share/eidetica. `init`, `id`, `db create`, `join` and `serve` make it.
+~/.local/share/eidetica. `init`, `id`, `db create`, `join`, `restore` and `serve` make it.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy, 4 not found, 5 unreachable.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy or passphrase,
+4 not found, 5 unreachable.";
 
 /// A local-first database: every device holds a full, verifiable copy, writes offline, and
 /// converges with its peers.
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Prints one JSON object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// A file with the passphrase of the device key, else $EIDETICA_PASSPHRASE
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -201,7 +205,47 @@ pub(crate) enum Command {
     /// Prints the devices that this one has synced with
     Peers,
     /// Checks the data
-    Doctor,
+    Doctor {
+        /// Builds anew what is derived from the entries, and names entries that are lost
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Writes databases to a file, whole: entries as they were signed
+    ///
+    /// The device key is not in it: another device that restores it is another author.
+    Dump {
+        /// `-` writes to standard output
+        file: PathBuf,
+        /// All by default
+        db: Vec<String>,
+        /// Replaces the file if there is one
+        #[arg(long)]
+        force: bool,
+    },
+    /// Brings back the databases of a dump, merging them with what is here
+    Restore {
+        /// `-` reads standard input
+        file: PathBuf,
+    },
+    /// Gives back the room that the data does not need
+    Compact,
+    /// Seals the device key with a passphrase
+    ///
+    /// Commands take the passphrase from --passphrase-file, else from $EIDETICA_PASSPHRASE. `init`
+    /// seals the new key if there is one.
+    #[command(subcommand)]
+    Passphrase(PassphraseCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PassphraseCommand {
+    /// Seals the key, or gives it another passphrase
+    Set {
+        /// The new passphrase, without the line's end; `-` reads standard input
+        file: PathBuf,
+    },
+    /// Keeps the key unsealed
+    Remove,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! Owns the commands, by what they are about.
 
+pub(crate) mod care;
 pub(crate) mod data;
 pub(crate) mod databases;
 pub(crate) mod device;

@@ -83,15 +83,21 @@ impl From<Error> for Failure {
         let code = match error.kind() {
             ErrorKind::Invalid => Code::Usage,
             ErrorKind::NotFound => Code::NotFound,
-            ErrorKind::Permission => Code::Refused,
+            ErrorKind::Permission | ErrorKind::Passphrase => Code::Refused,
             ErrorKind::Unreachable => Code::Unreachable,
             ErrorKind::InUse => return in_use(&error),
             _ => Code::Failed,
         };
+        let advice = match error.kind() {
+            ErrorKind::Passphrase => "; see `eidetica passphrase --help`",
+            ErrorKind::DiskFull => "; make room and try again, nothing is lost",
+            ErrorKind::ReadOnly => "; the data must be on a medium that can be written",
+            _ => "",
+        };
         let is_damage = error.kind() == ErrorKind::Data;
         Self {
             is_damage,
-            ..Self::new(code, with_causes(&error))
+            ..Self::new(code, with_causes(&error) + advice)
         }
     }
 }

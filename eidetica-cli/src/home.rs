@@ -3,20 +3,24 @@
 use std::{
     env,
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use eidetica::{Instance, InstanceBuilder};
+use eidetica::{Instance, InstanceBuilder, Passphrase};
 
 use crate::failure::{Code, Failure};
 
 const FILE: &str = "data.redb";
+/// Bytes of a passphrase file that are read.
+const MAX_PASSPHRASE_BYTES: u64 = 64 * 1024;
 
 /// The folder of a device's data.
 #[derive(Debug)]
 pub(crate) struct Home {
     folder: PathBuf,
+    passphrase: Option<Passphrase>,
 }
 
 impl Home {
@@ -29,12 +33,30 @@ impl Home {
                 .map(|data| data.join("eidetica"))
         });
         match folder {
-            Some(folder) if !folder.as_os_str().is_empty() => Ok(Self { folder }),
+            Some(folder) if !folder.as_os_str().is_empty() => Ok(Self {
+                folder,
+                passphrase: None,
+            }),
             _ => Err(Failure::new(
                 Code::Usage,
                 "there is no home directory; name a folder with --data",
             )),
         }
+    }
+
+    /// Takes the passphrase of the device key from a file, else from the environment.
+    pub(crate) fn with_passphrase(mut self, file: Option<&Path>) -> Result<Self, Failure> {
+        self.passphrase = match (file, variable("EIDETICA_PASSPHRASE")) {
+            (Some(file), _) => Some(read_passphrase(file)?),
+            (None, Some(text)) => {
+                let text = text.into_string();
+                let message = "the passphrase in EIDETICA_PASSPHRASE is not UTF-8";
+                let text = text.map_err(|_| Failure::new(Code::Usage, message))?;
+                Some(Passphrase::new(text))
+            }
+            (None, None) => None,
+        };
+        Ok(self)
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -68,9 +90,30 @@ impl Home {
     }
 
     async fn open_file(&self, builder: InstanceBuilder) -> Result<Instance, Failure> {
-        let open = Box::pin(builder.redb(self.folder.join(FILE)).open());
-        Ok(open.await?)
+        let mut builder = builder.redb(self.folder.join(FILE));
+        if let Some(passphrase) = &self.passphrase {
+            builder = builder.passphrase(passphrase.clone());
+        }
+        Ok(Box::pin(builder.open()).await?)
     }
+}
+
+/// A passphrase in a file or on standard input, without the end of its line.
+pub(crate) fn read_passphrase(file: &Path) -> Result<Passphrase, Failure> {
+    let mut text = String::new();
+    let read = match file == Path::new("-") {
+        true => io::stdin().read_to_string(&mut text),
+        false => fs::File::open(file)
+            .and_then(|file| file.take(MAX_PASSPHRASE_BYTES).read_to_string(&mut text)),
+    };
+    let at = |e: Failure| e.at(&file.display().to_string());
+    read.map_err(|e| at(e.into()))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(at(Failure::new(Code::Usage, "the passphrase is empty")));
+    }
+    Ok(Passphrase::new(line))
 }
 
 fn variable(name: &str) -> Option<OsString> {

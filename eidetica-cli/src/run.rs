@@ -3,8 +3,8 @@
 use eidetica::{Instance, PeerAddress};
 
 use crate::{
-    args::{Args, Command, DbCommand},
-    commands::{data, databases, device, exchange, history, members},
+    args::{Args, Command, DbCommand, PassphraseCommand},
+    commands::{care, data, databases, device, exchange, history, members},
     demo,
     failure::{Code, Failure},
     home::Home,
@@ -30,12 +30,12 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     if let Command::Demo { input } = args.command {
         return Box::pin(demo::run(&output, input.as_deref())).await;
     }
-    let home = Home::find(args.data)?;
+    let home = Home::find(args.data)?.with_passphrase(args.passphrase_file.as_deref())?;
     if let Command::Serve { quic, http, share } = args.command {
         return Box::pin(serve::run(&home, output, quic, http, &share)).await;
     }
-    if matches!(args.command, Command::Doctor) {
-        return device::doctor_of(&home, &output).await;
+    if let Command::Doctor { repair } = args.command {
+        return care::doctor_of(&home, &output, repair).await;
     }
     let instance = match makes_data(&args.command) {
         true => home.make(Instance::builder()).await?,
@@ -56,7 +56,11 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
 fn makes_data(command: &Command) -> bool {
     matches!(
         command,
-        Command::Init | Command::Id | Command::Db(DbCommand::Create { .. }) | Command::Join { .. }
+        Command::Init
+            | Command::Id
+            | Command::Db(DbCommand::Create { .. })
+            | Command::Join { .. }
+            | Command::Restore { .. }
     )
 }
 
@@ -136,7 +140,16 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
             return exchange::sync(session, &db, peer, wait).await;
         }
         Command::Peers => device::peers(session).await?,
-        Command::Doctor => return device::doctor(session).await,
+        Command::Doctor { repair } => {
+            return care::doctor(&session.instance, &session.output, repair).await;
+        }
+        Command::Dump { file, db, force } => care::dump(session, &file, &db, force).await?,
+        Command::Restore { file } => care::restore(session, &file).await?,
+        Command::Compact => care::compact(session).await?,
+        Command::Passphrase(PassphraseCommand::Set { file }) => {
+            care::set_passphrase(session, &file).await?;
+        }
+        Command::Passphrase(PassphraseCommand::Remove) => care::remove_passphrase(session).await?,
     }
     Ok(Code::Done)
 }

@@ -12,7 +12,10 @@ use eidetica_store::{Backend, Kinds, MemoryBackend, Storage, StorageOptions};
 use eidetica_sync::Sync;
 use eidetica_transport::SyncTransport;
 
-use crate::{Durability, Error, Instance, OsEntropy, SystemClock};
+use crate::{
+    Durability, Error, Instance, OsEntropy, Passphrase, SystemClock, instance::Data,
+    passphrase::Keeper,
+};
 
 /// Puts an [`Instance`] together. Without a backend everything is kept in memory.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub struct InstanceBuilder {
     #[cfg(feature = "redb")]
     redb: Option<PathBuf>,
     kinds: Kinds,
+    passphrase: Option<Passphrase>,
     durability: Durability,
     clock: Arc<dyn WallClock>,
     entropy: Arc<dyn Entropy>,
@@ -38,6 +42,7 @@ impl Default for InstanceBuilder {
             #[cfg(feature = "redb")]
             redb: None,
             kinds: Kinds::default(),
+            passphrase: None,
             durability: Durability::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
@@ -77,6 +82,14 @@ impl InstanceBuilder {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Unseals the device key with this, and seals it if there is no data yet. A key that is not
+    /// sealed stays so: [`Instance::set_passphrase`] seals it.
+    #[must_use]
+    pub fn passphrase(mut self, passphrase: impl Into<Passphrase>) -> Self {
+        self.passphrase = Some(passphrase.into());
         self
     }
 
@@ -121,14 +134,32 @@ impl InstanceBuilder {
     /// [`Sync::accept_connections`].
     ///
     /// # Errors
-    /// The data is in use, damaged or of a newer format, or a transport could not be set up.
+    /// The data is in use, damaged or of a newer format, the device key is sealed and its
+    /// passphrase is missing or wrong, or a transport could not be set up.
     ///
     /// # Cancel safety
     /// Nothing is lost; open again.
     pub async fn open(self) -> Result<Instance, Error> {
-        let backend = self.open_backend()?;
+        #[cfg(feature = "redb")]
+        let redb = self.open_redb()?;
+        #[cfg(feature = "redb")]
+        let in_file = redb.clone().map(|redb| redb as Arc<dyn Backend>);
+        #[cfg(not(feature = "redb"))]
+        let in_file = None;
+        let backend = self.backend.or(in_file);
+        let backend = backend.unwrap_or_else(|| Arc::new(MemoryBackend::new()));
+        let keeper = Keeper {
+            passphrase: self.passphrase,
+            entropy: Arc::clone(&self.entropy),
+        };
+        let data = Data {
+            entropy: Arc::clone(&self.entropy),
+            #[cfg(feature = "redb")]
+            redb,
+        };
         let options = StorageOptions::default()
             .with_kinds(self.kinds)
+            .with_key_keeper(Arc::new(keeper))
             .with_durability(self.durability.of_a_commit());
         let storage = Storage::open(backend, options, self.clock, self.entropy).await?;
         let sync = Sync::new(storage.clone())?;
@@ -140,19 +171,16 @@ impl InstanceBuilder {
             sync.register_transport(transport);
         }
         let flusher = self.durability.start(&storage);
-        Ok(Instance::new(storage, sync, flusher))
+        Ok(Instance::new(storage, sync, data, flusher))
     }
 
-    fn open_backend(&self) -> Result<Arc<dyn Backend>, Error> {
-        if let Some(backend) = &self.backend {
-            return Ok(Arc::clone(backend));
-        }
-        #[cfg(feature = "redb")]
-        if let Some(path) = &self.redb {
-            let options = eidetica_store::RedbOptions::default();
-            return Ok(Arc::new(eidetica_store::RedbBackend::open(path, options)?));
-        }
-        Ok(Arc::new(MemoryBackend::new()))
+    /// The redb file, unless another backend is to be used.
+    #[cfg(feature = "redb")]
+    fn open_redb(&self) -> Result<Option<Arc<eidetica_store::RedbBackend>>, Error> {
+        let path = self.redb.as_ref().filter(|_| self.backend.is_none());
+        let options = eidetica_store::RedbOptions::default();
+        let open = |path| eidetica_store::RedbBackend::open(path, options).map(Arc::new);
+        Ok(path.map(open).transpose()?)
     }
 }
 

@@ -19,6 +19,14 @@ pub enum ErrorKind {
     Unreachable,
     /// The data is open elsewhere: close it there.
     InUse,
+    /// Something else in this process is at work on the data: try again when it has ended.
+    Busy,
+    /// The device key is sealed: give its passphrase, the right one.
+    Passphrase,
+    /// The medium is full: make room and try again. Nothing is lost.
+    DiskFull,
+    /// The medium cannot be written.
+    ReadOnly,
     /// The data is damaged or of a newer format.
     Data,
     /// The peer broke the protocol.
@@ -70,6 +78,10 @@ impl From<StoreError> for Error {
             StoreErrorKind::NotFound => ErrorKind::NotFound,
             StoreErrorKind::Permission => ErrorKind::Permission,
             StoreErrorKind::InUse(_) => ErrorKind::InUse,
+            StoreErrorKind::Busy => ErrorKind::Busy,
+            StoreErrorKind::Passphrase => ErrorKind::Passphrase,
+            StoreErrorKind::DiskFull => ErrorKind::DiskFull,
+            StoreErrorKind::ReadOnly => ErrorKind::ReadOnly,
             StoreErrorKind::Corrupt | StoreErrorKind::NewerFormat(_) => ErrorKind::Data,
             _ => ErrorKind::Failed,
         };

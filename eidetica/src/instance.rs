@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eidetica_core::{DatabaseId, PublicKey};
+use eidetica_core::{DatabaseId, Entropy, PublicKey};
 use eidetica_store::{Database, Storage, Subscription};
 use eidetica_sync::Sync;
 
@@ -14,8 +14,17 @@ use crate::{Error, ErrorKind, InstanceBuilder, durability::Flusher};
 pub struct Instance {
     storage: Storage,
     sync: Sync,
+    data: Arc<Data>,
     /// Lives as long as the instance, where commits are made durable together.
     _flusher: Option<Arc<Flusher>>,
+}
+
+/// What looking after the data needs.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) entropy: Arc<dyn Entropy>,
+    #[cfg(feature = "redb")]
+    pub(crate) redb: Option<Arc<eidetica_store::RedbBackend>>,
 }
 
 impl Instance {
@@ -24,12 +33,23 @@ impl Instance {
         InstanceBuilder::default()
     }
 
-    pub(crate) fn new(storage: Storage, sync: Sync, flusher: Option<Flusher>) -> Self {
+    pub(crate) fn new(storage: Storage, sync: Sync, data: Data, flusher: Option<Flusher>) -> Self {
         Self {
             storage,
             sync,
+            data: Arc::new(data),
             _flusher: flusher.map(Arc::new),
         }
+    }
+
+    pub(crate) fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::clone(&self.data.entropy)
+    }
+
+    /// The file of the data, if it is in one.
+    #[cfg(feature = "redb")]
+    pub(crate) fn redb(&self) -> Option<&eidetica_store::RedbBackend> {
+        self.data.redb.as_deref()
     }
 
     /// The device's identity.

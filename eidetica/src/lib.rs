@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+mod care;
 mod digest;
 mod durability;
 mod edge;
 mod error;
 mod instance;
 mod local_write;
+mod passphrase;
 
 pub use eidetica_core as core;
 pub use eidetica_crdt as crdt;
@@ -22,6 +24,7 @@ pub use crate::{
     error::{Error, ErrorKind},
     instance::Instance,
     local_write::{LocalWrite, LocalWrites},
+    passphrase::Passphrase,
 };
 pub use eidetica_core::{
     DatabaseId, EntryId, PublicKey,

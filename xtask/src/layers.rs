@@ -131,6 +131,9 @@ const LAYERS: &[Layer] = &[
             "eidetica-transport-quic",
         ],
         third_party: &[
+            "argon2",
+            "async-trait",
+            "chacha20poly1305",
             "data-encoding",
             "getrandom",
             "ryu-js",
@@ -138,6 +141,7 @@ const LAYERS: &[Layer] = &[
             "sha2",
             "tokio",
             "tracing",
+            "zeroize",
         ],
         testkit: Some("sync"),
     },

@@ -49,6 +49,10 @@ fn without_data_commands_say_how_to_make_it() {
         &["sync", "x"],
         &["peers"],
         &["doctor"],
+        &["doctor", "--repair"],
+        &["dump", "x"],
+        &["compact"],
+        &["passphrase", "remove"],
         &["serve", "--share", "x"],
     ] {
         let outcome = device.run(args);

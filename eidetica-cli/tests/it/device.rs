@@ -85,6 +85,55 @@ impl Device {
         run(self.command(args), input)
     }
 
+    /// Runs with a variable of the environment.
+    pub(crate) fn run_with(&self, name: &str, value: &str, args: &[&str]) -> Outcome {
+        let mut command = self.command(args);
+        command.env(name, value);
+        run(command, "")
+    }
+
+    /// The bytes that a command writes to standard output.
+    pub(crate) fn pipe(&self, args: &[&str]) -> Vec<u8> {
+        let output = self.command(args).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    }
+
+    /// Runs with files that grow to so many KiB at most, as on a disk that is full then.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn spawn_limited(&self, kib: u64, args: &[&str]) -> Process {
+        let script = "trap '' XFSZ; ulimit -S -f \"$1\"; shift; exec \"$@\"";
+        let mut limited = Command::new("bash");
+        limited.args(["-c", script, "bash", &kib.to_string()]);
+        Process::spawn(wrapped(limited, &self.command(args)))
+    }
+
+    /// Runs as somebody who can read the data and write none of it; the superuser could.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn run_unable_to_write(&self, args: &[&str]) -> Outcome {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let (folder, data) = (self.folder.path(), self.data());
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let (file, program) = (data.join("data.redb"), folder.join("eidetica"));
+        std::fs::copy(env!("CARGO_BIN_EXE_eidetica"), &program).unwrap();
+        set(folder, 0o755);
+        set(&data, 0o555);
+        set(&file, 0o444);
+        let mut command = Command::new(program);
+        command.args(self.command(args).get_args());
+        if std::fs::metadata(folder).unwrap().uid() == 0 {
+            let mut nobody = Command::new("setpriv");
+            nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+            command = wrapped(nobody, &command);
+        }
+        let outcome = run(command, "");
+        set(&data, 0o700);
+        set(&file, 0o600);
+        outcome
+    }
+
     /// Runs what must succeed.
     #[track_caller]
     pub(crate) fn done(&self, args: &[&str]) -> Outcome {
@@ -120,10 +169,20 @@ impl Device {
     }
 }
 
+/// A command run by another, whose arguments it follows.
+#[cfg(target_os = "linux")]
+fn wrapped(mut by: Command, command: &Command) -> Command {
+    by.arg(command.get_program()).args(command.get_args());
+    by.env_remove("EIDETICA_DATA")
+        .env_remove("EIDETICA_PASSPHRASE");
+    by
+}
+
 /// The program, without what the environment would tell it.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eidetica"));
     command.env_remove("EIDETICA_DATA");
+    command.env_remove("EIDETICA_PASSPHRASE");
     command
 }
 
@@ -218,6 +277,16 @@ impl Process {
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Lets its files grow again.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn lift_limit(&self) {
+        let process = format!("--pid={}", self.child.id());
+        let lifted = Command::new("prlimit")
+            .args([&process, "--fsize=unlimited"])
+            .status();
+        assert!(lifted.unwrap().success());
     }
 
     /// Ends it as `kill -9` does, and waits until it is gone.

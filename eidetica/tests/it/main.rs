@@ -6,8 +6,10 @@
 )]
 
 mod between;
+mod care;
 mod devices;
 mod durability;
+mod fixture;
 mod flipped_bit;
 mod large;
 mod local_writes;
