@@ -11,7 +11,7 @@ mod write;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread::JoinHandle,
 };
 
@@ -23,7 +23,7 @@ pub use self::compact::CompactReport;
 use self::{
     error::{closed, failed, guarded},
     file::OwnerFile,
-    read::{ReadJob, RedbSnapshot},
+    read::{ReadJob, RedbSnapshot, State},
     write::{Committer, Job},
 };
 use super::{
@@ -104,6 +104,9 @@ struct Shared {
     database: RwLock<Option<Database>>,
     /// Held by whoever needs the file for itself, so that readers wait without blocking a thread.
     gate: tokio::sync::RwLock<()>,
+    /// The state after the last commit, once it was read: opening it and its tables takes longer
+    /// than reading a row.
+    newest: Mutex<Option<Arc<State>>>,
     watchers: Watchers,
 }
 
@@ -142,6 +145,7 @@ impl RedbBackend {
         let shared = Arc::new(Shared {
             database: RwLock::new(Some(database)),
             gate: tokio::sync::RwLock::default(),
+            newest: Mutex::default(),
             watchers: Watchers::default(),
         });
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -188,11 +192,8 @@ impl Drop for RedbBackend {
 impl Backend for RedbBackend {
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         let _gate = self.shared.gate.read().await;
-        let database = self.shared.read();
-        let database = database.as_ref().ok_or_else(closed)?;
-        let begin = || database.begin_read().map_err(|e| failed("read", e));
-        let txn = guarded("read", begin)?;
-        Ok(Box::new(RedbSnapshot::new(txn, self.reads.clone())))
+        let state = self.shared.newest()?;
+        Ok(Box::new(RedbSnapshot::new(state, self.reads.clone())))
     }
 
     async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
@@ -221,8 +222,34 @@ impl Shared {
         self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The state after the last commit.
+    fn newest(&self) -> Result<Arc<State>, StoreError> {
+        let database = self.read();
+        let database = database.as_ref().ok_or_else(closed)?;
+        // Held while the state is opened, so that no older one is kept after a commit.
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = &*newest {
+            return Ok(Arc::clone(state));
+        }
+        let begin = || database.begin_read().map_err(|e| failed("read", e));
+        let state = Arc::new(State::new(guarded("read", begin)?));
+        *newest = Some(Arc::clone(&state));
+        Ok(state)
+    }
+
+    /// Lets go of the state that a commit has made old, or that would keep the file open.
+    fn outdate(&self) {
+        let outdated = self
+            .newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(outdated);
+    }
+
     /// Closes the file, as far as it is open.
     fn close(&self) {
+        self.outdate();
         let database = self.write().take();
         // What closing fails to write, the next open repairs or reports.
         let _ = guarded("close", || {

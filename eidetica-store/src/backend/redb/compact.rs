@@ -84,6 +84,7 @@ fn run(
     path: &Path,
     step: impl FnOnce(&mut Database, &Path) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    shared.outdate();
     let mut database = shared.write();
     let Some(open) = database.as_mut() else {
         return Err(closed());

@@ -35,25 +35,22 @@ pub(super) fn run(mut jobs: mpsc::Receiver<ReadJob>) {
     }
 }
 
-/// One state of the file.
+/// One state of the file, to read from.
 pub(super) struct RedbSnapshot {
     state: Arc<State>,
     jobs: mpsc::Sender<ReadJob>,
 }
 
-struct State {
+/// One state of the file.
+pub(super) struct State {
     txn: ReadTransaction,
     /// Tables in the order of spaces, each opened when first read.
     tables: [OnceLock<Table>; Space::ALL.len()],
 }
 
 impl RedbSnapshot {
-    pub(super) fn new(txn: ReadTransaction, jobs: mpsc::Sender<ReadJob>) -> Self {
-        let tables = std::array::from_fn(|_| OnceLock::new());
-        Self {
-            state: Arc::new(State { txn, tables }),
-            jobs,
-        }
+    pub(super) fn new(state: Arc<State>, jobs: mpsc::Sender<ReadJob>) -> Self {
+        Self { state, jobs }
     }
 
     /// Reads on the reading thread.
@@ -114,6 +111,12 @@ impl Snapshot for RedbSnapshot {
     }
 }
 
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
 /// What of the range lies behind the rows scanned.
 fn rest(range: &KeyRange, order: Order, scanned: &Scan) -> KeyRange {
     let mut rest = range.clone();
@@ -130,6 +133,11 @@ fn rest(range: &KeyRange, order: Order, scanned: &Scan) -> KeyRange {
 }
 
 impl State {
+    pub(super) fn new(txn: ReadTransaction) -> Self {
+        let tables = std::array::from_fn(|_| OnceLock::new());
+        Self { txn, tables }
+    }
+
     fn table(&self, space: Space) -> Result<&Table, StoreError> {
         let slot = &self.tables[space as usize];
         if let Some(table) = slot.get() {

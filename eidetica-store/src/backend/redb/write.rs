@@ -120,6 +120,7 @@ impl Committer {
         }
         self.reopen_if_closed()?;
         let result = guarded("write", || self.write(group, durability));
+        self.shared.outdate();
         match &result {
             Ok(refusals) => {
                 let written = group.iter().zip(refusals).filter(|(_, r)| r.is_none());
