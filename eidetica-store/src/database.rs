@@ -1,12 +1,9 @@
 //! Owns the handle of one database: offering entries, reading the log, and what of it changes.
 //! Stores and transactions build on it.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, Mutex as StdMutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex as StdMutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use eidetica_core::{
@@ -527,23 +524,6 @@ impl Database {
         let mut view = current_view(&*snapshot, self, store, kind).await?;
         view.load(&*snapshot, &RowRange::all()).await?;
         view.to_rows()
-    }
-
-    /// The stores that have a view, with the kinds of their views, ascending.
-    ///
-    /// # Errors
-    /// The backend failed.
-    ///
-    /// # Cancel safety
-    /// Nothing happens.
-    pub async fn stores(&self) -> Result<BTreeSet<(StoreName, Kind)>, StoreError> {
-        let snapshot = self.0.engine.backend.snapshot().await?;
-        let range = rows::database_range(crate::Space::Store, self.0.number);
-        let found = crate::state::scan_all(&*snapshot, range).await?;
-        Ok(found
-            .iter()
-            .filter_map(|(key, _)| rows::split_view_name(key))
-            .collect())
     }
 }
 

@@ -30,6 +30,7 @@ mod row_ids;
 mod rows;
 mod state;
 mod storage;
+mod stores;
 mod table;
 mod transaction;
 mod views;
@@ -61,6 +62,7 @@ pub use crate::{
     repair::{LostEntry, RepairProgress, RepairReport},
     rows::CURSOR_ROWS,
     storage::{Storage, StorageOptions},
+    stores::{StoreView, StoreViews},
     table::{Cursor, IndexProgress, IndexRange, Page, Query, Table, TableDraft},
     transaction::Transaction,
     watch::Watch,

@@ -6,7 +6,11 @@ use eidetica_core::{DatabaseId, Entropy, PublicKey};
 use eidetica_store::{Database, Storage, Subscription};
 use eidetica_sync::Sync;
 
-use crate::{Error, ErrorKind, InstanceBuilder, durability::Flusher};
+use crate::{
+    Error, ErrorKind, InstanceBuilder,
+    blocking::{LazyRuntime, Runtime},
+    durability::Flusher,
+};
 
 /// One device's node: its data and its sync. Cheap to clone; the data is closed when the last
 /// clone and everything got from one is dropped.
@@ -17,6 +21,8 @@ pub struct Instance {
     data: Arc<Data>,
     /// Lives as long as the instance, where commits are made durable together.
     _flusher: Option<Arc<Flusher>>,
+    /// The runtime of blocking calls; last, because it waits until what it runs is closed.
+    runtime: Arc<LazyRuntime>,
 }
 
 /// What looking after the data needs.
@@ -39,6 +45,7 @@ impl Instance {
             sync,
             data: Arc::new(data),
             _flusher: flusher.map(Arc::new),
+            runtime: Arc::default(),
         }
     }
 
@@ -50,6 +57,15 @@ impl Instance {
     #[cfg(feature = "redb")]
     pub(crate) fn redb(&self) -> Option<&eidetica_store::RedbBackend> {
         self.data.redb.as_deref()
+    }
+
+    pub(crate) fn with_runtime(self, runtime: Runtime) -> Self {
+        let runtime = Arc::new(LazyRuntime::started(runtime));
+        Self { runtime, ..self }
+    }
+
+    pub(crate) fn runtime(&self) -> &LazyRuntime {
+        &self.runtime
     }
 
     /// The device's identity.

@@ -130,3 +130,38 @@ fn a_store_with_a_newer_kind_version_is_read_only() {
         tx.doc("others").unwrap().set("ann", true).await.unwrap();
     });
 }
+
+#[test]
+fn two_kinds_under_one_name_are_two_views_reported_as_a_conflict() {
+    let entries = entries("growing", 1);
+    let id = database_of(&entries[0]);
+    block_on(async {
+        let storage = open(&memory(), Kinds::default()).await;
+        let database = storage.attach(id).await.unwrap();
+        let author = device_key(0);
+        let set = DocOp::Set {
+            path: "ann".parse().unwrap(),
+            value: Scalar::Bool(true),
+        };
+        let payload = Payload::encode_operations(Kind::new("doc").unwrap(), 1, &[set]);
+        let changes = vec![(store(), payload.unwrap())];
+        let other = child(&author, &[&entries[1]], Timestamp::default(), changes);
+        let alone = entries.clone();
+        offer(&database, alone).await;
+        let is_conflict = async || {
+            let stores = database.views().await.unwrap();
+            let found = stores.into_iter().find(|s| s.store == store()).unwrap();
+            let views = found.views.iter();
+            let views = views.map(|view| (view.kind.to_string(), view.is_complete));
+            (found.is_conflict(), views.collect::<Vec<_>>())
+        };
+        let growing = ("growing".to_owned(), false);
+        assert_eq!(is_conflict().await, (false, vec![growing.clone()]));
+        offer(&database, vec![other]).await;
+        let doc = ("doc".to_owned(), true);
+        assert_eq!(is_conflict().await, (true, vec![doc, growing]));
+        // Neither sees the other.
+        let ann = database.doc("members").unwrap().get("ann").await.unwrap();
+        assert_eq!(ann, Some(true.into()));
+    });
+}

@@ -6,7 +6,9 @@
 )]
 
 mod between;
+mod blocking;
 mod care;
+mod custom_kind;
 mod devices;
 mod durability;
 mod fixture;

@@ -1,0 +1,162 @@
+//! Owns the blocking faces of stores, as a database shows them and in a transaction.
+
+use std::{fmt, sync::Arc};
+
+use eidetica_crdt::{Crdt, Reading, Row, RowRange, Value};
+use eidetica_store::{
+    CrdtDraft, CrdtStore, DocDraft, DocStore, IntoPath, SettingsStore, StoreError,
+};
+
+use super::runtime::Runtime;
+
+/// A [`DocStore`] without async: a document of a database, to read from. Each read shows one
+/// state, by default the latest.
+#[derive(Debug)]
+pub struct BlockingDocStore {
+    inner: DocStore,
+    runtime: Arc<Runtime>,
+}
+
+impl BlockingDocStore {
+    pub(super) fn new(inner: DocStore, runtime: &Arc<Runtime>) -> Self {
+        let runtime = Arc::clone(runtime);
+        Self { inner, runtime }
+    }
+
+    waiting! {
+        /// The value at a path.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn get(&self, path: impl IntoPath) -> Result<Option<Value>, StoreError>;
+
+        /// The value at a path, and the concurrent ones that it won over.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn read(&self, path: impl IntoPath) -> Result<Reading, StoreError>;
+    }
+}
+
+/// A [`DocDraft`] without async: a document in a transaction. Reads the transaction's state and
+/// its own writes.
+#[derive(Debug)]
+pub struct BlockingDocDraft<'a> {
+    inner: DocDraft<'a>,
+    runtime: &'a Runtime,
+}
+
+impl<'a> BlockingDocDraft<'a> {
+    pub(super) fn new(inner: DocDraft<'a>, runtime: &'a Runtime) -> Self {
+        Self { inner, runtime }
+    }
+
+    waiting! {
+        /// The value at a path.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn get(&self, path: impl IntoPath) -> Result<Option<Value>, StoreError>;
+
+        /// Puts a value at a path, in place of what is there; missing maps above it are made.
+        ///
+        /// # Errors
+        /// The path is none, the value has no place there, or the backend failed.
+        fn set(&self, path: impl IntoPath, value: impl Into<Value>) -> Result<(), StoreError>;
+
+        /// Removes what is at and below a path; tells whether there was anything.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn delete(&self, path: impl IntoPath) -> Result<bool, StoreError>;
+    }
+}
+
+/// A [`SettingsStore`] without async: the settings of a database.
+#[derive(Debug)]
+pub struct BlockingSettingsStore {
+    inner: SettingsStore,
+    runtime: Arc<Runtime>,
+}
+
+impl BlockingSettingsStore {
+    pub(super) fn new(inner: SettingsStore, runtime: &Arc<Runtime>) -> Self {
+        let runtime = Arc::clone(runtime);
+        Self { inner, runtime }
+    }
+
+    waiting! {
+        /// The database's name, as its admins call it.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn name(&self) -> Result<Option<String>, StoreError>;
+
+        /// The setting at a path.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn get(&self, path: impl IntoPath) -> Result<Option<Value>, StoreError>;
+    }
+}
+
+/// A [`CrdtStore`] without async: a store of kind `C`, to read from.
+pub struct BlockingCrdtStore<C> {
+    inner: CrdtStore<C>,
+    runtime: Arc<Runtime>,
+}
+
+impl<C: Crdt> BlockingCrdtStore<C> {
+    pub(super) fn new(inner: CrdtStore<C>, runtime: &Arc<Runtime>) -> Self {
+        let runtime = Arc::clone(runtime);
+        Self { inner, runtime }
+    }
+
+    waiting! {
+        /// The live rows of a range, in order.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn rows(&self, range: &RowRange) -> Result<Vec<Row>, StoreError>;
+    }
+}
+
+impl<C> fmt::Debug for BlockingCrdtStore<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// A [`CrdtDraft`] without async: a store of kind `C` in a transaction. Reads the transaction's
+/// state and its own writes.
+pub struct BlockingCrdtDraft<'a, C> {
+    inner: CrdtDraft<'a, C>,
+    runtime: &'a Runtime,
+}
+
+impl<'a, C: Crdt> BlockingCrdtDraft<'a, C> {
+    pub(super) fn new(inner: CrdtDraft<'a, C>, runtime: &'a Runtime) -> Self {
+        Self { inner, runtime }
+    }
+
+    waiting! {
+        /// The rows of a range, in order; stamps of the transaction's own writes are placeholders.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn rows(&self, range: &RowRange) -> Result<Vec<Row>, StoreError>;
+
+        /// Adds an operation to what the transaction commits. Whether the kind takes the
+        /// operations together, [`Crdt::check`], is seen at the commit.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn apply(&self, operation: C::Op) -> Result<(), StoreError>;
+    }
+}
+
+impl<C> fmt::Debug for BlockingCrdtDraft<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}

@@ -1,0 +1,118 @@
+//! Owns the blocking face of sync. Connections go on beside the calls, on the instance's thread.
+
+use std::{sync::Arc, time::Duration};
+
+use eidetica_core::{DatabaseId, PublicKey};
+use eidetica_sync::{DatabaseTicket, Sync, SyncError, SyncPeerInfo, SyncReport};
+use eidetica_transport::{PeerAddress, SyncTransport};
+
+use super::runtime::Runtime;
+
+/// [`Sync`] without async. Cheap to clone; nothing listens until
+/// [`BlockingSync::accept_connections`].
+///
+/// ```
+/// # #[cfg(feature = "quic")] {
+/// use std::time::Duration;
+/// use eidetica::{DatabaseTicket, Instance, Level};
+///
+/// let laptop = Instance::builder().listen_quic("127.0.0.1:0".parse()?).open_blocking()?;
+/// let phone = Instance::builder().open_blocking()?;
+/// let notes = laptop.create_database("notes")?;
+/// let mut tx = notes.transaction()?;
+/// tx.set_permission(phone.public_key(), Level::Write, "phone");
+/// tx.commit()?;
+///
+/// let addresses = laptop.sync().accept_connections("quic")?;
+/// let ticket = DatabaseTicket::new(notes.id(), addresses)?;
+/// phone.sync().join(&ticket, Duration::from_secs(5))?;
+/// assert_eq!(phone.database(notes.id())?.frontier().tips, notes.frontier().tips);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BlockingSync {
+    pub(super) inner: Sync,
+    pub(super) runtime: Arc<Runtime>,
+}
+
+impl BlockingSync {
+    /// Adds a transport: from now on peers can be reached over it.
+    pub fn register_transport(&self, transport: Arc<dyn SyncTransport>) {
+        self.inner.register_transport(transport);
+    }
+
+    /// Stops listening on everything; answers under way are ended.
+    pub fn stop(&self) {
+        self.runtime.wait(self.inner.stop());
+    }
+
+    waiting! {
+        /// Listens on one registered transport; answers where. To be asked for after each start.
+        ///
+        /// # Errors
+        /// [`SyncErrorKind::Invalid`](eidetica_sync::SyncErrorKind::Invalid) if no such transport
+        /// is registered or it cannot listen.
+        fn accept_connections(&self, transport_type: &str) -> Result<Vec<PeerAddress>, SyncError>;
+
+        /// The peers that this device has synced with.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn peers(&self) -> Result<Vec<SyncPeerInfo>, SyncError>;
+
+        /// The peers that this device has synced a database with, the last one first.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn peers_of(&self, database: DatabaseId) -> Result<Vec<SyncPeerInfo>, SyncError>;
+
+        /// Checks that a peer answers and speaks a version that this device speaks, and who it is.
+        ///
+        /// # Errors
+        /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind).
+        fn connect_to_peer(&self, to: &PeerAddress) -> Result<PublicKey, SyncError>;
+
+        /// The databases of a peer that this device may read.
+        ///
+        /// # Errors
+        /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind).
+        fn discover_peer_databases(
+            &self,
+            peer: &PeerAddress,
+        ) -> Result<Vec<DatabaseId>, SyncError>;
+
+        /// Fetches a database by its ticket, trying each address, or syncs it if it is here.
+        /// Retries for `wait` while no peer can be reached.
+        ///
+        /// # Errors
+        /// The error of the last address tried, by
+        /// [`SyncErrorKind`](eidetica_sync::SyncErrorKind); what was received is kept.
+        fn join(&self, ticket: &DatabaseTicket, wait: Duration) -> Result<SyncReport, SyncError>;
+
+        /// Syncs with the first of several addresses that works. Retries for `wait` while none can
+        /// be reached.
+        ///
+        /// # Errors
+        /// The error of the last address tried, by
+        /// [`SyncErrorKind`](eidetica_sync::SyncErrorKind); what was received is kept.
+        fn sync_with_any(
+            &self,
+            database: DatabaseId,
+            peers: &[PeerAddress],
+            wait: Duration,
+        ) -> Result<SyncReport, SyncError>;
+
+        /// Brings this device and a peer to the same set of entries: returns when everything that
+        /// the peer had at the call is committed here and the other way round. Without a key in
+        /// the address, the peer must be known here or have a level in the database.
+        ///
+        /// # Errors
+        /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind); what was received is kept.
+        fn sync_with_peer(
+            &self,
+            database: DatabaseId,
+            to: &PeerAddress,
+        ) -> Result<SyncReport, SyncError>;
+    }
+}
