@@ -51,7 +51,7 @@ use std::{error::Error as StdError, sync::Arc};
 use eidetica_core::{DatabaseId, PublicKey};
 
 pub use self::{
-    database::{BlockingDatabase, BlockingDatabaseAt, BlockingDifference},
+    database::{BlockingChanges, BlockingDatabase, BlockingDatabaseAt, BlockingDifference},
     feed::{BlockingSubscription, BlockingWatch},
     stores::{
         BlockingCrdtDraft, BlockingCrdtStore, BlockingDocDraft, BlockingDocStore,

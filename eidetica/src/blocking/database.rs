@@ -6,7 +6,10 @@ use eidetica_core::{
     Arrival, DatabaseId, EntryId, Height, Kind, PublicKey, SignedEntry, StoreName, authority::Level,
 };
 use eidetica_crdt::{Crdt, Row};
-use eidetica_store::{Database, DatabaseAt, Difference, IntoPath, StoreError, StoreViews, Summary};
+use eidetica_store::{
+    Changes, Database, DatabaseAt, Difference, EntryChanges, IntoPath, StoreDiff, StoreError,
+    StoreViews, Summary,
+};
 
 use super::{
     BlockingCrdtStore, BlockingDocStore, BlockingSettingsStore, BlockingSubscription,
@@ -136,7 +139,35 @@ impl BlockingDatabase {
         })
     }
 
+    /// What changed since a frontier: every entry that is not in the past of the entries named.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`](eidetica_store::StoreErrorKind::NotFound) if an entry is not
+    /// here, [`StoreErrorKind::Invalid`](eidetica_store::StoreErrorKind::Invalid) without any, or
+    /// the backend failed.
+    pub fn changes_since(&self, frontier: &[EntryId]) -> Result<BlockingChanges, StoreError> {
+        Ok(BlockingChanges {
+            inner: self.runtime.wait(self.inner.changes_since(frontier))?,
+            runtime: Arc::clone(&self.runtime),
+        })
+    }
+
     waiting! {
+        /// What an entry changed, `None` if it is not here.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn changes_of(&self, id: &EntryId) -> Result<Option<EntryChanges>, StoreError>;
+
+        /// What differs between the states as of two frontiers, by store: of the stores that have
+        /// a view now, those with a difference.
+        ///
+        /// # Errors
+        /// [`StoreErrorKind::NotFound`](eidetica_store::StoreErrorKind::NotFound) if an entry is
+        /// not here, [`StoreErrorKind::Invalid`](eidetica_store::StoreErrorKind::Invalid) if a
+        /// frontier is empty, or the backend failed.
+        fn diff(&self, before: &[EntryId], after: &[EntryId]) -> Result<Vec<StoreDiff>, StoreError>;
+
         /// Where entries stand: their height and arrival, `None` for those that are not here.
         ///
         /// # Errors
@@ -298,5 +329,40 @@ impl BlockingDifference {
     /// The entries in the difference, counted from the clocks without reading them.
     pub fn remaining(&self) -> u64 {
         self.inner.remaining()
+    }
+}
+
+/// [`Changes`] without async: what changed since a frontier, read a chunk at a time.
+///
+/// ```
+/// # let instance = eidetica::Instance::builder().open_blocking()?;
+/// let notes = instance.create_database("notes")?;
+/// let before = notes.frontier().tips;
+/// let tx = notes.transaction()?;
+/// tx.doc("app")?.set("theme", "dark")?;
+/// let id = tx.commit()?;
+///
+/// let mut changes = notes.changes_since(&before)?;
+/// assert_eq!(changes.next_chunk(100)?[0].id, id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct BlockingChanges {
+    inner: Changes,
+    runtime: Arc<Runtime>,
+}
+
+impl BlockingChanges {
+    /// The entries that are left.
+    pub fn remaining(&self) -> u64 {
+        self.inner.remaining()
+    }
+
+    /// At most `max` entries that follow, in order of arrival; none at the end.
+    ///
+    /// # Errors
+    /// The backend failed.
+    pub fn next_chunk(&mut self, max: usize) -> Result<Vec<EntryChanges>, StoreError> {
+        self.runtime.wait(self.inner.next_chunk(max))
     }
 }

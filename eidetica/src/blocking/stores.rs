@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use eidetica_core::EntryId;
 use eidetica_crdt::{Crdt, Reading, Row, RowRange, Value};
 use eidetica_store::{
     CrdtDraft, CrdtStore, DocDraft, DocStore, IntoPath, SettingsStore, StoreError,
@@ -69,6 +70,19 @@ impl<'a> BlockingDocDraft<'a> {
         /// # Errors
         /// The path is none, or the backend failed.
         fn delete(&self, path: impl IntoPath) -> Result<bool, StoreError>;
+
+        /// Writes again what a path held as of some entries, in place of what is there; removes
+        /// that if it held nothing. Tells what it held.
+        ///
+        /// # Errors
+        /// [`StoreErrorKind::NotFound`](eidetica_store::StoreErrorKind::NotFound) if an entry is
+        /// not here, [`StoreErrorKind::Invalid`](eidetica_store::StoreErrorKind::Invalid) without
+        /// any or if the path is none, or the backend failed.
+        fn restore(
+            &self,
+            path: impl IntoPath,
+            frontier: &[EntryId],
+        ) -> Result<Option<Value>, StoreError>;
     }
 }
 

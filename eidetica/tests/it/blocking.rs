@@ -316,6 +316,16 @@ fn history_is_read_and_branched() {
     let branch = tx.commit().unwrap();
     let reading = database.doc("notes").unwrap().read("n").unwrap();
     assert_eq!(reading.conflicts.len(), 1);
+    let restored = {
+        let tx = database.transaction().unwrap();
+        tx.doc("notes").unwrap().restore("n", &before).unwrap()
+    };
+    assert_eq!(restored, Some(1.into()));
+    let changes = database.changes_of(&branch).unwrap().unwrap();
+    assert_eq!(changes.id, branch);
+    let mut since = database.changes_since(&before).unwrap();
+    assert_eq!(since.next_chunk(10).unwrap().len(), 2);
+    assert_eq!(database.diff(&before, &[branch]).unwrap().len(), 1);
     let unseen = database.difference(&before, Default::default()).unwrap();
     let mut unseen = unseen.within(&[branch]).unwrap();
     let ids = unseen.next_chunk(10).unwrap();
