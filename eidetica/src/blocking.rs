@@ -44,6 +44,7 @@ mod feed;
 mod runtime;
 mod stores;
 mod sync;
+mod table;
 mod transaction;
 
 use std::{error::Error as StdError, sync::Arc};
@@ -58,6 +59,7 @@ pub use self::{
         BlockingSettingsStore,
     },
     sync::BlockingSync,
+    table::{BlockingQuery, BlockingTable, BlockingTableDraft},
     transaction::BlockingTransaction,
 };
 use crate::{Error, Instance, InstanceBuilder, LocalWrite, LocalWrites};

@@ -42,6 +42,10 @@ impl BlockingDatabase {
         Self { inner, runtime }
     }
 
+    pub(super) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
     /// The database with async.
     pub fn database(&self) -> &Database {
         &self.inner
@@ -256,6 +260,14 @@ pub struct BlockingDatabaseAt {
 }
 
 impl BlockingDatabaseAt {
+    pub(super) fn inner(&self) -> &DatabaseAt {
+        &self.inner
+    }
+
+    pub(super) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
     /// The document of a store.
     ///
     /// # Errors

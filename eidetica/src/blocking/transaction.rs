@@ -37,6 +37,14 @@ impl BlockingTransaction {
         Self { inner, runtime }
     }
 
+    pub(super) fn inner(&self) -> &Transaction {
+        &self.inner
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// Writes and signs as another key than this device's, such as an author's whose history is
     /// brought in. To be called before the first write.
     #[must_use]
