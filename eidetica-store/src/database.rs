@@ -1,9 +1,12 @@
 //! Owns the handle of one database: offering entries, reading the log, and what of it changes.
 //! Stores and transactions build on it.
 
-use std::sync::{
-    Arc, Mutex as StdMutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex as StdMutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use eidetica_core::{
@@ -23,8 +26,8 @@ use crate::{
     nodes::Nodes,
     rebuild,
     recent::RecentViews,
-    rows::{self, DatabaseNo},
-    state::{SCAN_BYTES, State, tips_digest},
+    rows::{self, DatabaseNo, ViewRow},
+    state::{SCAN_BYTES, State, ViewName, tips_digest},
     storage::Engine,
     transaction::current_view,
     writes::RecentWrites,
@@ -102,13 +105,19 @@ impl Database {
         Self::open_with(engine, id, number, false).await
     }
 
-    /// Opens a number to be filled beside the one that the database has, until it is given to it.
+    /// Opens a number to be filled beside the one that the database has, until it is given to it;
+    /// `views` stand there already.
     pub(crate) async fn open_staged(
         engine: Arc<Engine>,
         id: DatabaseId,
         number: DatabaseNo,
+        views: BTreeMap<ViewName, ViewRow>,
     ) -> Result<Self, StoreError> {
-        Self::open_with(engine, id, number, true).await
+        let database = Self::open_with(engine, id, number, true).await?;
+        if let Some(state) = &mut *database.lock().await {
+            state.views = views;
+        }
+        Ok(database)
     }
 
     async fn open_with(

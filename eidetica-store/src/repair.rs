@@ -1,8 +1,8 @@
 //! Owns mending what the doctor finds: a damaged database is filled anew from the entries of its
 //! log, under a new number, and switched to in one commit. Finding damage is the doctor's.
 //!
-//! All that is kept of a database but its entries is where each came from; the rest is derived.
-//! Whatever else becomes local to a device is to be carried over in [`Repair::switch`].
+//! All that is kept of a database but its entries is where each came from, and what `salvage`
+//! carries over: the declarations of indexes. The rest is derived.
 
 mod salvage;
 mod survey;

@@ -10,12 +10,13 @@ use eidetica_core::{Arrival, DatabaseId, EntryId, SignedEntry, VerifiedEntry, ve
 
 use super::{Repair, RepairProgress};
 use crate::{
-    Database, Offer, Refusal, Source, Space, StoreError, StoreErrorKind,
+    Database, Offer, Refusal, Snapshot, Source, Space, Storage, StoreError, StoreErrorKind,
+    WriteBatch,
     doctor::{Rows, payload_bytes},
     node::StoredRow,
     nodes::Nodes,
-    rows::{self, DatabaseNo, Head},
-    state::{SCAN_BYTES, scan_all},
+    rows::{self, DatabaseNo, Head, IndexState, ViewRow},
+    state::{SCAN_BYTES, ViewName, scan_all},
 };
 
 /// Entries verified and offered at once.
@@ -233,7 +234,7 @@ impl Repair<'_> {
             source: Some(source),
             ..Offer::default()
         };
-        let target = self.target(id).await?;
+        let target = self.target(id, salvaged.number).await?;
         let report = target.database.ingest(offer).await?;
         target.is_filled |= report.stored > 0;
         salvaged.of = Some(id);
@@ -244,21 +245,28 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Where the entries of a database go.
-    async fn target(&mut self, id: DatabaseId) -> Result<&mut Target, StoreError> {
+    /// Where the entries of a database go that were found below a number.
+    async fn target(
+        &mut self,
+        id: DatabaseId,
+        found: DatabaseNo,
+    ) -> Result<&mut Target, StoreError> {
+        // Borrowed for the vacant place as long as it is filled.
+        let (storage, snapshot) = (self.storage, self.snapshot);
         let is_staged = !self.survey.is_sound(&id);
         let entry = match self.targets.entry(id) {
             Entry::Occupied(target) => return Ok(target.into_mut()),
             Entry::Vacant(entry) => entry,
         };
         let database = match is_staged {
-            false => self.storage.open_held(id).await?,
+            false => storage.open_held(id).await?,
             true => {
-                self.storage.close(id)?;
-                let number = self.storage.take_number()?;
+                storage.close(id)?;
+                let number = storage.take_number()?;
+                let views = carry_over(storage, snapshot, found, number).await?;
                 // Whoever listens has heard of these entries before.
-                let engine = Arc::new(self.storage.engine().aside());
-                Database::open_staged(engine, id, number).await?
+                let engine = Arc::new(storage.engine().aside());
+                Database::open_staged(engine, id, number, views).await?
             }
         };
         let target = Target {
@@ -286,6 +294,40 @@ impl Repair<'_> {
         }
         Ok(())
     }
+}
+
+/// Gives a new number what is local to this device and no entry tells: the indexes of tables, as
+/// far as their declarations can be read. They begin empty and whole; ingest keeps them so.
+async fn carry_over(
+    storage: &Storage,
+    snapshot: &dyn Snapshot,
+    from: DatabaseNo,
+    to: DatabaseNo,
+) -> Result<BTreeMap<ViewName, ViewRow>, StoreError> {
+    let (mut views, mut batch) = (BTreeMap::new(), WriteBatch::new());
+    for (key, value) in scan_all(snapshot, rows::database_range(Space::Store, from)).await? {
+        let name = rows::split_view_name(&key);
+        let row = rows::decode::<ViewRow>(&value, "store");
+        let (Some(name), Ok(mut row)) = (name, row) else {
+            continue;
+        };
+        if row.indexes.is_empty() {
+            continue;
+        }
+        for index in &mut row.indexes {
+            index.state = IndexState::Ready;
+        }
+        let row = ViewRow {
+            indexes: row.indexes,
+            ..ViewRow::new(storage.kinds().version(&name.1))
+        };
+        batch.put(rows::view_key(to, &name.0, &name.1), rows::encode(&row));
+        views.insert(name, row);
+    }
+    if !views.is_empty() {
+        storage.commit(batch).await?;
+    }
+    Ok(views)
 }
 
 impl Salvaged {

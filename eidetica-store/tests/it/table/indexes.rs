@@ -270,3 +270,35 @@ fn the_doctor_names_index_rows_and_counts_that_are_wrong() {
         }
     });
 }
+
+#[test]
+fn a_repair_keeps_the_declarations_of_indexes() {
+    block_on(async {
+        let (storage, database) = some().await;
+        let unused = database.table::<Todo>("unused").unwrap();
+        unused.add_index(Index::on(["due"]), |_| {}).await.unwrap();
+        let id = database.id();
+        let declared = todos(&database).indexes().await.unwrap();
+        let ask = async |database: &eidetica_store::Database| {
+            let table = todos(database);
+            let done = || table.by_index("state", IndexRange::equal([true]));
+            titles(done).await.concat().concat()
+        };
+        assert_eq!(ask(&database).await, "ace");
+        drop((unused, database));
+        let backend = storage.backend();
+        let lanes = rows_of(&*backend.snapshot().await.unwrap(), Space::Lane).await;
+        let mut batch = WriteBatch::new();
+        batch.remove(Key::new(Space::Lane, lanes[0].0.clone()));
+        storage.commit(batch).await.unwrap();
+
+        let report = Box::pin(storage.repair(|_| {})).await.unwrap();
+        assert_eq!(report.rebuilt, [id]);
+        assert_eq!(storage.doctor().await.unwrap(), []);
+        let database = storage.database(id).await.unwrap();
+        assert_eq!(todos(&database).indexes().await.unwrap(), declared);
+        assert_eq!(ask(&database).await, "ace");
+        let unused = database.table::<Todo>("unused").unwrap();
+        assert_eq!(unused.indexes().await.unwrap().len(), 1);
+    });
+}
