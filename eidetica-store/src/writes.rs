@@ -19,36 +19,56 @@ use crate::{
 const ENTRIES: usize = 4096;
 /// Ranges of one entry that are kept; the writes of one that has more are read again.
 const RANGES: usize = 1024;
+/// Ranges that are kept altogether, some megabytes.
+const ALL_RANGES: usize = 32 * 1024;
 
 /// What the newest entries wrote, by arrival.
 #[derive(Debug, Default)]
-pub(crate) struct RecentWrites(Mutex<BTreeMap<Arrival, Arc<Ranges>>>);
+pub(crate) struct RecentWrites(Mutex<Recent>);
+
+#[derive(Debug, Default)]
+struct Recent {
+    entries: BTreeMap<Arrival, Arc<Ranges>>,
+    /// Ranges of all of them.
+    ranges: usize,
+}
 
 impl RecentWrites {
     pub(crate) fn insert(&self, arrival: Arrival, written: Arc<Ranges>) {
-        if written.values().map(Vec::len).sum::<usize>() > RANGES {
+        let count = count(&written);
+        if count > RANGES {
             return;
         }
         let mut recent = self.lock();
-        recent.insert(arrival, written);
-        if recent.len() > ENTRIES {
-            recent.pop_first();
+        recent.ranges += count;
+        if let Some(replaced) = recent.entries.insert(arrival, written) {
+            recent.ranges -= self::count(&replaced);
+        }
+        while recent.entries.len() > ENTRIES || recent.ranges > ALL_RANGES {
+            let Some((_, oldest)) = recent.entries.pop_first() else {
+                break;
+            };
+            recent.ranges -= self::count(&oldest);
         }
     }
 
     fn get(&self, arrival: Arrival) -> Option<Arc<Ranges>> {
-        self.lock().get(&arrival).map(Arc::clone)
+        self.lock().entries.get(&arrival).map(Arc::clone)
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&self) {
-        self.lock().clear();
+        *self.lock() = Recent::default();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arrival, Arc<Ranges>>> {
-        // A panic elsewhere leaves a map that is whole.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Recent> {
+        // A panic elsewhere leaves a map that is whole, and a count that is too large at worst.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn count(written: &Ranges) -> usize {
+    written.values().map(Vec::len).sum()
 }
 
 /// Whether an entry that arrived in a span wrote to any of the rows that were touched.
