@@ -19,7 +19,7 @@ use crate::{
     rows::{self, invalid},
     state::State,
     transaction::Base,
-    writes::is_overtaken,
+    writes::{is_overtaken, meet},
 };
 
 /// Transactions that one commit of the backend takes at most.
@@ -203,6 +203,7 @@ impl Database {
             snapshot: &*snapshot,
             chunk: Chunk::new(self, &*snapshot, None, Progress::default()),
             made: BTreeMap::new(),
+            written: Vec::new(),
         };
         let mut ids = Vec::with_capacity(group.len());
         for (place, request) in group.iter().enumerate() {
@@ -213,6 +214,9 @@ impl Database {
         }
         let committed = maker.chunk.commit(state, self.engine().durability).await;
         committed.map_err(GroupError::Backend)?;
+        for (arrival, written) in maker.written {
+            self.writes().insert(arrival, written);
+        }
         Ok(ids)
     }
 }
@@ -228,6 +232,8 @@ struct Maker<'a> {
     chunk: Chunk<'a>,
     /// Heights and timestamps of entries that are not committed yet.
     made: BTreeMap<EntryId, (Height, Timestamp)>,
+    /// What those wrote, with their arrivals.
+    written: Vec<(Arrival, Arc<Ranges>)>,
 }
 
 impl Maker<'_> {
@@ -247,9 +253,17 @@ impl Maker<'_> {
             Base::At(frontier) => return Ok(frontier.clone()),
             Base::Current { count, tips } => (*count, tips),
         };
-        let span = count..state.count;
-        let is_overtaken = is_overtaken(self.database, self.snapshot, span, &request.touched);
-        match is_overtaken.await? {
+        let beside = &self.written;
+        let committed = beside.first().map_or(state.count, |(arrival, _)| arrival.0);
+        let is_overtaken = beside.iter().any(|(_, w)| meet(&request.touched, w))
+            || is_overtaken(
+                self.database,
+                self.snapshot,
+                count..committed,
+                &request.touched,
+            )
+            .await?;
+        match is_overtaken {
             false => Ok(state.tips.values().copied().collect()),
             true if request.only_unchanged => Err(StoreError::new(
                 StoreErrorKind::Conflict(Vec::new()),
@@ -325,7 +339,7 @@ impl Maker<'_> {
         let refuse = |message: String| StoreError::new(StoreErrorKind::Permission, message);
         match self.chunk.add(state, &entry, Source::LOCAL).await? {
             Added::Applied if !is_void_change(state, &entry) => {
-                self.database.writes().insert(arrival, Arc::clone(written));
+                self.written.push((arrival, Arc::clone(written)));
                 Ok(())
             }
             Added::Applied | Added::Void => Err(refuse(

@@ -71,7 +71,8 @@ fn count(written: &Ranges) -> usize {
     written.values().map(Vec::len).sum()
 }
 
-/// Whether an entry that arrived in a span wrote to any of the rows that were touched.
+/// Whether an entry that arrived in a span, and is committed, wrote to any of the rows that were
+/// touched.
 pub(crate) async fn is_overtaken(
     database: &Database,
     snapshot: &dyn Snapshot,
@@ -112,7 +113,8 @@ fn written_by(kinds: &Kinds, entry: &SignedEntry) -> Ranges {
     written.collect()
 }
 
-fn meet(a: &Ranges, b: &Ranges) -> bool {
+/// Whether a row may lie in ranges of both.
+pub(crate) fn meet(a: &Ranges, b: &Ranges) -> bool {
     a.iter().any(|(store, ours)| {
         let theirs = b.get(store).map_or(&[][..], Vec::as_slice);
         ours.iter()

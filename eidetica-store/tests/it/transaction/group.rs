@@ -141,6 +141,29 @@ fn of_two_that_write_one_place_in_a_shared_commit_both_values_stay_live() {
 }
 
 #[test]
+fn a_transaction_of_many_writes_is_seen_by_those_behind_it_in_a_shared_commit() {
+    block_on(async {
+        let (backend, database) = gated().await;
+        let first = begin(&database, "first", 0).await;
+        let tx = database.transaction().await.unwrap();
+        let notes = tx.doc("notes").unwrap();
+        for n in 0..3000 {
+            notes.set(format!("n{n}").as_str(), n).await.unwrap();
+        }
+        let many = spawn(tx.commit()).await;
+        let apart = begin(&database, "apart", 1).await;
+        let same = begin(&database, "n2999", 1).await;
+        backend.let_through(2);
+        for task in [first, many, apart, same] {
+            task.await.unwrap().unwrap();
+        }
+        let notes = database.doc("notes").unwrap();
+        assert_eq!(notes.read("apart").await.unwrap().conflicts.len(), 0);
+        assert_eq!(notes.read("n2999").await.unwrap().conflicts.len(), 1);
+    });
+}
+
+#[test]
 fn a_transaction_that_is_refused_does_not_hinder_those_beside_it() {
     block_on(async {
         let (backend, database) = gated().await;
