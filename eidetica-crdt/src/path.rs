@@ -50,6 +50,18 @@ pub enum Segment {
     Tally(Vec<u8>),
 }
 
+impl From<&str> for Segment {
+    fn from(key: &str) -> Self {
+        Self::Key(key.to_owned())
+    }
+}
+
+impl From<String> for Segment {
+    fn from(key: String) -> Self {
+        Self::Key(key)
+    }
+}
+
 /// A path: segments of `tag (01 map key, 02 list position, 03 tally) ‖ bytes with 00 → 00 FF ‖
 /// 00`, at most 2 KiB and 64 segments. The empty path is the root.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

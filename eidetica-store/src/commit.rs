@@ -32,14 +32,22 @@ const TRIES: usize = 16;
 pub(crate) struct Request {
     pub(crate) author: SecretKey,
     pub(crate) base: Base,
-    pub(crate) changes: Vec<(StoreName, Arc<[u8]>)>,
+    pub(crate) changes: Changes,
+    /// What it changes where it stands beside what has overtaken it; `None`: the same.
+    pub(crate) beside: Option<Changes>,
     /// The rows that it depends on.
     pub(crate) touched: Ranges,
-    /// The rows that it puts or supersedes.
-    pub(crate) written: Arc<Ranges>,
     /// Whether it fails rather than stand beside what has overtaken it.
     pub(crate) only_unchanged: bool,
     pub(crate) outcome: Mutex<Outcome>,
+}
+
+/// What an entry changes.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) payloads: Vec<(StoreName, Arc<[u8]>)>,
+    /// The rows that it puts or supersedes.
+    pub(crate) written: Arc<Ranges>,
 }
 
 /// How far a request is.
@@ -238,24 +246,29 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     async fn make(&mut self, state: &mut State, request: &Request) -> Result<EntryId, StoreError> {
-        let parents = self.parents(state, request).await?;
+        let (parents, changes) = self.parents(state, request).await?;
         let parents = self.merge(state, &request.author, parents).await?;
-        let entry = self.build(state, &request.author, parents, &request.changes);
+        let entry = self.build(state, &request.author, parents, &changes.payloads);
         let entry = entry.await?;
         let id = entry.id();
-        self.add(state, entry, &request.written).await?;
+        self.add(state, entry, &changes.written).await?;
         Ok(id)
     }
 
-    /// The parents of a transaction's entry: section 9 of the design.
-    async fn parents(&self, state: &State, request: &Request) -> Result<Vec<EntryId>, StoreError> {
+    /// The parents of a transaction's entry, section 9 of the design, and what it changes there.
+    async fn parents<'r>(
+        &self,
+        state: &State,
+        request: &'r Request,
+    ) -> Result<(Vec<EntryId>, &'r Changes), StoreError> {
+        let beside = request.beside.as_ref().unwrap_or(&request.changes);
         let (count, tips) = match &request.base {
-            Base::At(frontier) => return Ok(frontier.clone()),
+            Base::At(frontier) => return Ok((frontier.clone(), beside)),
             Base::Current { count, tips } => (*count, tips),
         };
-        let beside = &self.written;
-        let committed = beside.first().map_or(state.count, |(arrival, _)| arrival.0);
-        let is_overtaken = beside.iter().any(|(_, w)| meet(&request.touched, w))
+        let made = &self.written;
+        let committed = made.first().map_or(state.count, |(arrival, _)| arrival.0);
+        let is_overtaken = made.iter().any(|(_, w)| meet(&request.touched, w))
             || is_overtaken(
                 self.database,
                 self.snapshot,
@@ -264,12 +277,12 @@ impl Maker<'_> {
             )
             .await?;
         match is_overtaken {
-            false => Ok(state.tips.values().copied().collect()),
+            false => Ok((state.tips.values().copied().collect(), &request.changes)),
             true if request.only_unchanged => Err(StoreError::new(
                 StoreErrorKind::Conflict(Vec::new()),
                 "what the transaction saw has changed: begin it again",
             )),
-            true => Ok(tips.clone()),
+            true => Ok((tips.clone(), beside)),
         }
     }
 

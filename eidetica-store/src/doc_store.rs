@@ -1,51 +1,19 @@
-//! Owns documents as a program sees them: reading one of a database, as of now or of a
-//! frontier, and reading and writing one in a transaction.
+//! Owns reading documents of a database, as of now or of a frontier. Reading and writing one in a
+//! transaction is `doc_draft`'s.
 
 use eidetica_core::{EntryId, Kind, StoreName};
-use eidetica_crdt::{Doc, DocError, DocWriter, Path, PathError, Reading, Row, RowRange, Value};
+use eidetica_crdt::{
+    Doc, DocError, DocWriter, Path, Reading, Row, RowRange, Stamp, Value, from_value,
+};
+use serde::de::DeserializeOwned;
 
 use crate::{
-    Database, StoreError, StoreErrorKind, Transaction,
-    draft::{Draft, DraftGuard},
+    Database, IntoPath, StoreError, StoreErrorKind,
     kind::doc_kind,
     rows::{corrupt, invalid},
     transaction::current_view,
     views::OpenView,
 };
-
-/// Something that names a place in a document: a [`Path`], a JSON Pointer (`/a/b`) or keys
-/// with dots between (`a.b`); the empty text is the whole document.
-pub trait IntoPath {
-    /// The path.
-    ///
-    /// # Errors
-    /// It is too long or too deep.
-    fn into_path(self) -> Result<Path, PathError>;
-}
-
-impl IntoPath for &str {
-    fn into_path(self) -> Result<Path, PathError> {
-        self.parse()
-    }
-}
-
-impl IntoPath for &String {
-    fn into_path(self) -> Result<Path, PathError> {
-        self.parse()
-    }
-}
-
-impl IntoPath for Path {
-    fn into_path(self) -> Result<Path, PathError> {
-        Ok(self)
-    }
-}
-
-impl IntoPath for &Path {
-    fn into_path(self) -> Result<Path, PathError> {
-        Ok(self.clone())
-    }
-}
 
 /// A document of a database, to read from. Each read shows one state, by default the latest.
 #[derive(Debug)]
@@ -67,6 +35,21 @@ impl DocStore {
         Ok(self.read(path).await?.winner.map(|(_, value)| value))
     }
 
+    /// The value at a path, as a type of the program's own.
+    ///
+    /// # Errors
+    /// The path is none, the value is not of the type, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn get_as<T: DeserializeOwned>(
+        &self,
+        path: impl IntoPath,
+    ) -> Result<Option<T>, StoreError> {
+        let value = self.get(path).await?;
+        value.map(from_value).transpose().map_err(invalid)
+    }
+
     /// The value at a path, and the concurrent ones that it won over.
     ///
     /// # Errors
@@ -76,21 +59,57 @@ impl DocStore {
     /// Nothing happens.
     pub async fn read(&self, path: impl IntoPath) -> Result<Reading, StoreError> {
         let path = path.into_path().map_err(invalid)?;
-        let view = match &self.at {
-            Some(frontier) => {
-                self.database
-                    .view_at(frontier, &self.store, &doc_kind())
-                    .await?
-            }
-            None => {
-                let snapshot = self.database.engine().backend.snapshot().await?;
-                let mut view =
-                    current_view(&*snapshot, &self.database, &self.store, &doc_kind()).await?;
-                view.load(&*snapshot, &RowRange::subtree(&path)).await?;
-                view
-            }
-        };
+        let view = self.load(&RowRange::subtree(&path)).await?;
         read(&view, &path)
+    }
+
+    /// The values that the one at a path won over, the latest first.
+    ///
+    /// # Errors
+    /// The path is none, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn conflicts(&self, path: impl IntoPath) -> Result<Vec<(Stamp, Value)>, StoreError> {
+        Ok(self.read(path).await?.conflicts)
+    }
+
+    /// How many elements a list has; 0 where no list is.
+    ///
+    /// # Errors
+    /// The path is none, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn list_len(&self, list: impl IntoPath) -> Result<usize, StoreError> {
+        let list = list.into_path().map_err(invalid)?;
+        let view = self.load(&RowRange::positions(&list)).await?;
+        list_len(&view, &list)
+    }
+
+    /// The path of a list's element, by which it is meant wherever others move it.
+    ///
+    /// # Errors
+    /// There is no such element, the path is none, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn element(&self, list: impl IntoPath, index: usize) -> Result<Path, StoreError> {
+        let list = list.into_path().map_err(invalid)?;
+        let view = self.load(&RowRange::positions(&list)).await?;
+        Ok(DocWriter::element(view.view(), &list, index)?)
+    }
+
+    /// The view with a range in memory.
+    async fn load(&self, range: &RowRange) -> Result<OpenView, StoreError> {
+        let kind = doc_kind();
+        if let Some(frontier) = &self.at {
+            return self.database.view_at(frontier, &self.store, &kind).await;
+        }
+        let snapshot = self.database.engine().backend.snapshot().await?;
+        let mut view = current_view(&*snapshot, &self.database, &self.store, &kind).await?;
+        view.load(&*snapshot, range).await?;
+        Ok(view)
     }
 }
 
@@ -204,118 +223,20 @@ impl SettingsStore {
     }
 }
 
-/// A document in a transaction: reads the transaction's state and its own writes.
-#[derive(Debug)]
-pub struct DocDraft<'a> {
-    transaction: &'a Transaction,
-    store: StoreName,
-}
-
-impl<'a> DocDraft<'a> {
-    pub(crate) fn new(transaction: &'a Transaction, store: StoreName) -> Self {
-        Self { transaction, store }
-    }
-
-    /// The value at a path.
-    ///
-    /// # Errors
-    /// The path is none, or the backend failed.
-    ///
-    /// # Cancel safety
-    /// Nothing happens.
-    pub async fn get(&self, path: impl IntoPath) -> Result<Option<Value>, StoreError> {
-        let path = path.into_path().map_err(invalid)?;
-        let mut draft = self.draft().await?;
-        let range = RowRange::subtree(&path);
-        draft.read(self.transaction.snapshot(), range).await?;
-        Ok(read(&draft.view, &path)?.winner.map(|(_, value)| value))
-    }
-
-    /// Puts a value at a path, in place of what is there; missing maps above it are made.
-    ///
-    /// # Errors
-    /// The path is none, the value has no place there, or the backend failed.
-    ///
-    /// # Cancel safety
-    /// The transaction has the write or not.
-    pub async fn set(
-        &self,
-        path: impl IntoPath,
-        value: impl Into<Value>,
-    ) -> Result<(), StoreError> {
-        let path = path.into_path().map_err(invalid)?;
-        let value = value.into();
-        let mut draft = self.load(&path).await?;
-        let Draft { view, writer, .. } = &mut *draft;
-        Ok(writer.set(view.view_mut(), &path, &value)?)
-    }
-
-    /// Removes what is at and below a path; tells whether there was anything.
-    ///
-    /// # Errors
-    /// The path is none, or the backend failed.
-    ///
-    /// # Cancel safety
-    /// The transaction has the write or not.
-    pub async fn delete(&self, path: impl IntoPath) -> Result<bool, StoreError> {
-        let path = path.into_path().map_err(invalid)?;
-        let mut draft = self.load(&path).await?;
-        // That there is nothing to remove is an answer that may be overtaken.
-        draft.read.push(RowRange::subtree(&path));
-        let Draft { view, writer, .. } = &mut *draft;
-        Ok(writer.delete(view.view_mut(), &path)?)
-    }
-
-    /// Writes again what a path held as of some entries, in place of what is there; removes that
-    /// if it held nothing. Tells what it held.
-    ///
-    /// # Errors
-    /// [`StoreErrorKind::NotFound`] if an entry is not here, [`StoreErrorKind::Invalid`] without
-    /// any or if the path is none, or the backend failed.
-    ///
-    /// # Cancel safety
-    /// The transaction has the write or not.
-    pub async fn restore(
-        &self,
-        path: impl IntoPath,
-        frontier: &[EntryId],
-    ) -> Result<Option<Value>, StoreError> {
-        let path = path.into_path().map_err(invalid)?;
-        let database = self.transaction.database();
-        database.check_frontier(frontier).await?;
-        let kind = doc_kind();
-        let view = database.view_at(frontier, &self.store, &kind).await?;
-        let held = read(&view, &path)?.winner.map(|(_, value)| value);
-        match &held {
-            Some(value) => self.set(&path, value.clone()).await?,
-            None => {
-                self.delete(&path).await?;
-            }
-        }
-        Ok(held)
-    }
-
-    async fn draft(&self) -> Result<DraftGuard<'a, DocWriter>, StoreError> {
-        self.transaction.draft(&self.store).await
-    }
-
-    /// The store's draft with what a write at a path needs in memory.
-    async fn load(&self, path: &Path) -> Result<DraftGuard<'a, DocWriter>, StoreError> {
-        let mut draft = self.draft().await?;
-        for range in DocWriter::ranges(path) {
-            draft.view.load(self.transaction.snapshot(), &range).await?;
-        }
-        Ok(draft)
-    }
-}
-
-fn read(view: &OpenView, path: &Path) -> Result<Reading, StoreError> {
+pub(crate) fn read(view: &OpenView, path: &Path) -> Result<Reading, StoreError> {
     let range = RowRange::subtree(path);
     let rows = view
         .view()
         .scan(&range)
         .map_err(|e| corrupt("view").with_source(e))?;
     Doc::read(path, rows).map_err(|e| corrupt("view").with_source(e))
+}
+
+/// How many elements a list has in a view that has its elements in memory.
+pub(crate) fn list_len(view: &OpenView, list: &Path) -> Result<usize, StoreError> {
+    let rows = view.view().scan(&RowRange::positions(list));
+    let rows = rows.map_err(|e| corrupt("view").with_source(e))?;
+    Ok(Doc::elements(list, rows).count())
 }
 
 pub(crate) fn store_name(store: &str) -> Result<StoreName, StoreError> {

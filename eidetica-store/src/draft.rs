@@ -4,7 +4,7 @@
 use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
 use eidetica_core::{Payload, PayloadError, PublicKey, StoreName};
-use eidetica_crdt::{Cause, Crdt, DocWriter, Nonce, RowRange, ViewError};
+use eidetica_crdt::{Cause, Crdt, Doc, DocOp, DocWriter, Nonce, RowRange, ViewError};
 use tokio::sync::MappedMutexGuard;
 
 use crate::{
@@ -26,6 +26,12 @@ pub(crate) trait DraftWriter: fmt::Debug + Send + 'static {
 
     /// The operations that make the writes, in order.
     fn operations(&self) -> Vec<&<Self::Crdt as Crdt>::Op>;
+
+    /// The operations that make the writes where the entry stands beside what has overtaken the
+    /// transaction; `None` if they are the same.
+    fn operations_beside(&self) -> Option<Vec<<Self::Crdt as Crdt>::Op>> {
+        None
+    }
 
     /// Whether the kind takes the operations, where writing them did not see to that.
     fn check(&self) -> Result<(), PayloadError> {
@@ -66,28 +72,54 @@ impl<W: DraftWriter> Draft<W> {
     }
 }
 
+/// What a transaction writes to one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Writes {
+    pub(crate) payload: Arc<[u8]>,
+    /// The rows that it puts or supersedes.
+    pub(crate) rows: Vec<RowRange>,
+}
+
+impl Writes {
+    fn of<C: Crdt>(operations: &[&C::Op]) -> Result<Self, StoreError> {
+        let version = C::payload_version(operations.iter().copied());
+        let payload = Payload::encode_operations(kind_of::<C>()?, version, operations);
+        Ok(Self {
+            payload: payload.map_err(invalid)?.into(),
+            rows: operations.iter().copied().map(C::supersedes).collect(),
+        })
+    }
+}
+
 /// A draft of any kind.
 pub(crate) trait AnyDraft: fmt::Debug + Send {
-    /// The payload that makes the writes; `None` if there are none.
-    fn payload(&self) -> Result<Option<Arc<[u8]>>, StoreError>;
+    /// The writes; `None` if there are none.
+    fn writes(&self) -> Result<Option<Writes>, StoreError>;
+    /// The writes of an entry that stands beside what has overtaken the transaction; `None` if
+    /// they are the same.
+    fn writes_beside(&self) -> Result<Option<Writes>, StoreError>;
     /// The rows that the writes depend on.
     fn touched(&self) -> Vec<RowRange>;
-    /// The rows that the writes put or supersede.
-    fn written(&self) -> Vec<RowRange>;
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
 impl<W: DraftWriter> AnyDraft for Draft<W> {
-    fn payload(&self) -> Result<Option<Arc<[u8]>>, StoreError> {
+    fn writes(&self) -> Result<Option<Writes>, StoreError> {
         let operations = self.writer.operations();
         if operations.is_empty() {
             return Ok(None);
         }
         self.writer.check().map_err(invalid)?;
-        let kind = kind_of::<W::Crdt>()?;
-        let version = W::Crdt::payload_version(operations.iter().copied());
-        let payload = Payload::encode_operations(kind, version, &operations);
-        Ok(Some(payload.map_err(invalid)?.into()))
+        Ok(Some(Writes::of::<W::Crdt>(&operations)?))
+    }
+
+    fn writes_beside(&self) -> Result<Option<Writes>, StoreError> {
+        let operations = self.writer.operations_beside();
+        let writes = operations.map(|operations| {
+            let operations: Vec<_> = operations.iter().collect();
+            Writes::of::<W::Crdt>(&operations)
+        });
+        writes.transpose()
     }
 
     fn touched(&self) -> Vec<RowRange> {
@@ -98,25 +130,24 @@ impl<W: DraftWriter> AnyDraft for Draft<W> {
         ranges
     }
 
-    fn written(&self) -> Vec<RowRange> {
-        let operations = self.writer.operations();
-        operations.into_iter().map(W::Crdt::supersedes).collect()
-    }
-
     fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
 }
 
 impl DraftWriter for DocWriter {
-    type Crdt = eidetica_crdt::Doc;
+    type Crdt = Doc;
 
     fn begin(author: PublicKey, nonce: Nonce) -> Self {
         Self::new(author, nonce)
     }
 
-    fn operations(&self) -> Vec<&eidetica_crdt::DocOp> {
+    fn operations(&self) -> Vec<&DocOp> {
         self.operations().collect()
+    }
+
+    fn operations_beside(&self) -> Option<Vec<DocOp>> {
+        self.operations_beside()
     }
 }
 

@@ -8,6 +8,7 @@ mod crdt_store;
 mod database;
 mod device;
 mod difference;
+mod doc_draft;
 mod doc_store;
 mod doctor;
 mod draft;
@@ -16,6 +17,7 @@ mod feed;
 mod history;
 mod index;
 mod ingest;
+mod into_path;
 mod kind;
 mod node;
 mod nodes;
@@ -49,13 +51,15 @@ pub use crate::{
     database::{Database, Summary},
     device::{KeyKeeper, PlainKey},
     difference::Difference,
-    doc_store::{DatabaseAt, DocDraft, DocStore, IntoPath, SettingsStore},
+    doc_draft::DocDraft,
+    doc_store::{DatabaseAt, DocStore, SettingsStore},
     doctor::Problem,
     dump::{DumpProgress, Restored},
     feed::{Change, ChangeCause, Notice, Origin, StoreChange, Subscription},
     history::{Changes, Diff, EntryChanges, StoreDiff},
     index::{DeclaredIndex, Index},
     ingest::{IngestReport, Offer},
+    into_path::IntoPath,
     kind::Kinds,
     node::Source,
     refusal::{Incomplete, Refusal, Rule},

@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     CrdtDraft, Database, DocDraft, Snapshot, StoreError, StoreErrorKind,
-    commit::{Outcome, Request},
-    draft::{AnyDraft, Draft, DraftGuard, DraftWriter},
+    commit::{Changes, Outcome, Request},
+    draft::{AnyDraft, Draft, DraftGuard, DraftWriter, Writes},
     kind::kind_of,
     rows::{self, ViewRow, invalid},
     state::load_tips,
@@ -178,29 +178,53 @@ impl Transaction {
 
     /// What is to be committed; nothing of the snapshot is held any more.
     fn into_request(self, only_unchanged: bool) -> Result<(Database, Request), StoreError> {
-        let (mut touched, mut written) = (BTreeMap::new(), BTreeMap::new());
-        let mut changes = Vec::new();
+        let mut touched = BTreeMap::new();
+        let (mut writes, mut beside) = (BTreeMap::new(), BTreeMap::new());
         for (store, draft) in self.drafts.into_inner() {
             touched.insert(store.clone(), draft.touched());
-            if let Some(payload) = draft.payload()? {
-                written.insert(store.clone(), draft.written());
-                changes.push((store, payload));
+            if let Some(other) = draft.writes_beside()? {
+                beside.insert(store.clone(), other);
+            }
+            if let Some(own) = draft.writes()? {
+                writes.insert(store, own);
             }
         }
-        if !self.auth.is_empty() {
-            let payload = AuthOperation::encode_payload(&self.auth).map_err(invalid)?;
-            changes.push((StoreName::auth(), payload.into()));
-        }
+        let auth = match self.auth.is_empty() {
+            true => None,
+            false => Some(
+                AuthOperation::encode_payload(&self.auth)
+                    .map_err(invalid)?
+                    .into(),
+            ),
+        };
+        let beside = (!beside.is_empty()).then(|| {
+            let mut all = writes.clone();
+            all.extend(beside);
+            to_changes(all, auth.clone())
+        });
         let request = Request {
             author: self.author,
             base: self.base,
-            changes,
+            changes: to_changes(writes, auth),
+            beside,
             touched,
-            written: Arc::new(written),
             only_unchanged,
             outcome: StdMutex::new(Outcome::Waiting),
         };
         Ok((self.database, request))
+    }
+}
+
+fn to_changes(writes: BTreeMap<StoreName, Writes>, auth: Option<Arc<[u8]>>) -> Changes {
+    let (mut payloads, mut written) = (Vec::new(), BTreeMap::new());
+    for (store, writes) in writes {
+        payloads.push((store.clone(), writes.payload));
+        written.insert(store, writes.rows);
+    }
+    payloads.extend(auth.map(|payload| (StoreName::auth(), payload)));
+    Changes {
+        payloads,
+        written: Arc::new(written),
     }
 }
 

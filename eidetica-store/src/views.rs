@@ -123,6 +123,32 @@ impl OpenView {
         Ok(())
     }
 
+    /// Loads a range from its last row on, and no more of it than that takes.
+    pub(crate) async fn load_last(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        range: &RowRange,
+    ) -> Result<(), StoreError> {
+        let prefix = self.stored.as_deref().unwrap_or_default();
+        let mut unknown = range.clone();
+        while self.view.last(range).is_err() {
+            let keys = key_range(prefix, &unknown);
+            let scan = snapshot
+                .scan(&keys, Order::Descending, 1, SCAN_BYTES)
+                .await?;
+            let row = scan.rows.first();
+            let row = row.map(|(key, value)| decode_row(&key[prefix.len()..], value));
+            let row = row.transpose()?;
+            let known = RowRange {
+                start: row.as_ref().map_or(unknown.start.clone(), Row::key),
+                end: unknown.end,
+            };
+            unknown.end = Some(known.start.clone());
+            self.view.load(known, row);
+        }
+        Ok(())
+    }
+
     /// The rows of a view that is loaded whole.
     pub(crate) fn to_rows(&self) -> Result<Vec<Row>, StoreError> {
         self.scan(&RowRange::all())

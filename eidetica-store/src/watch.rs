@@ -7,8 +7,8 @@ use eidetica_core::StoreName;
 use eidetica_crdt::{Doc, Path, Row, RowRange, Value};
 
 use crate::{
-    Database, Notice, StoreError, Subscription,
-    doc_store::{IntoPath, store_name},
+    Database, IntoPath, Notice, StoreError, Subscription,
+    doc_store::store_name,
     feed::Filter,
     kind::doc_kind,
     rows::{corrupt, invalid},

@@ -3,7 +3,7 @@
 use eidetica_core::{Arrival, Dot, EntryId, SecretKey};
 use eidetica_crdt::{
     Container::{List, Map},
-    DocError, DocOp, DocWriter, Path, PathError, View,
+    Crdt, Doc, DocError, DocOp, DocWriter, Path, PathError, View,
 };
 
 use crate::replica::{Replica, author, delete, init, nonce, path, set};
@@ -230,4 +230,32 @@ fn keeping_a_map_removes_the_list_beside_it() {
     let kept = Replica { view };
     assert_eq!(kept.json("m"), r#"{"x":1}"#);
     assert_eq!(kept.conflicts("m"), []);
+}
+
+#[test]
+fn what_another_view_shows_is_restored_with_its_counters() {
+    let then = Replica::new()
+        .entry(1, &[], &[init("a", Map), set("a.x", 1)])
+        .entry(2, &[1], &[tally("a.n", None, 5)])
+        .view;
+    let mut view = Replica::new().entry(3, &[], &[set("a", 7)]).view;
+    let mut writer = writer();
+    let held = writer.restore(&mut view, &path("a"), &then).unwrap();
+    assert!(held.is_some());
+    writer.increment(&mut view, &path("a.n"), 1).unwrap();
+    assert_eq!(writer.restore(&mut view, &path("b"), &then), Ok(None));
+    let operations = writer.into_operations();
+    assert_eq!(Doc::check(&operations), Ok(()));
+    let expected = [
+        delete("a"),
+        init("a", Map),
+        tally("a.n", None, 6),
+        set("a.x", 1),
+    ];
+    assert_eq!(operations, expected);
+    assert_eq!(Replica { view }.json(""), r#"{"a":{"n":6,"x":1}}"#);
+    let mut now = Replica::new().entry(3, &[], &[set("b", 7)]).view;
+    let mut writer = DocWriter::new(author(), nonce());
+    assert_eq!(writer.restore(&mut now, &path("b"), &then), Ok(None));
+    assert_eq!(writer.into_operations(), [delete("b")]);
 }

@@ -6,6 +6,7 @@ mod agreement;
 mod backend;
 mod causal;
 mod crash;
+mod doc;
 mod doctor;
 mod dump;
 mod faults;

@@ -2,8 +2,9 @@
 //! they won over.
 
 use super::{
-    Container, Doc, DocError, DocOp, DocWriter, Path, Position, RowRange, Value, View, init,
-    is_container, item_of, key_below, lists::element, read, require_loaded,
+    Container, Doc, DocError, DocOp, DocWriter, Item, Path, Position, RowRange, Value, View,
+    check_segments, init, inits_above, is_container, is_something, item_of, key_below,
+    lists::element, read, require_loaded,
 };
 
 impl DocWriter {
@@ -48,9 +49,40 @@ impl DocWriter {
         Ok(true)
     }
 
+    /// Writes at a path what another view of the document shows there, counters as counters, in
+    /// place of whatever is there; removes that if it shows nothing. Tells what it shows.
+    ///
+    /// # Errors
+    /// As [`DocWriter::set`], or the path's subtree in the other view is not all loaded.
+    pub fn restore(
+        &mut self,
+        view: &mut View,
+        path: &Path,
+        from: &View,
+    ) -> Result<Option<Value>, DocError> {
+        check_segments(path)?;
+        require_loaded(view, &Self::ranges(path))?;
+        let Some((_, value)) = read(from, path)?.winner else {
+            self.delete(view, path)?;
+            return Ok(None);
+        };
+        let mut operations = Vec::new();
+        inits_above(view, path, &mut operations)?;
+        if is_something(view, path)? {
+            operations.push(DocOp::Delete { path: path.clone() });
+        }
+        self.copy(from, [path, path], &value, &mut operations)?;
+        self.push_copy(view, operations)?;
+        Ok(Some(value))
+    }
+
     fn write_anew(&mut self, view: &mut View, path: &Path, value: &Value) -> Result<(), DocError> {
         let mut operations = vec![DocOp::Delete { path: path.clone() }];
         self.copy(view, [path, path], value, &mut operations)?;
+        self.push_copy(view, operations)
+    }
+
+    fn push_copy(&mut self, view: &mut View, operations: Vec<DocOp>) -> Result<(), DocError> {
         let first = self.next;
         self.push_all(view, operations)?;
         for (number, op) in self.operations.range(first..) {
@@ -80,7 +112,7 @@ impl DocWriter {
         if !is_container(value) {
             return self.flatten(to, value, operations);
         }
-        if let super::Item::Container(container) = item_of(to, value)?
+        if let Item::Container(container) = item_of(to, value)?
             && !to.is_root()
         {
             operations.push(init(to.clone(), container));
