@@ -8,8 +8,9 @@ use crate::process::Program;
 
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[NAME…] [--json FILE]",
-    help: "measure speed, memory and bytes next to redb alone; without a NAME everything",
+    arguments: "[NAME…] [--rows N] [--json FILE]",
+    help: "measure speed, memory and bytes next to redb and SQLite; without a NAME everything, \
+           and `history-curve` redraws the plot in docs",
     run: |workspace, arguments| program(arguments)?.show(workspace),
 };
 
@@ -30,6 +31,10 @@ fn program(arguments: &[String]) -> Result<Program, Failure> {
             "--json" => {
                 let path = rest.next().ok_or_else(|| COMMAND.unknown(argument))?;
                 file = Some(absolute(path)?);
+            }
+            "--rows" => {
+                let rows = rest.next().ok_or_else(|| COMMAND.unknown(argument))?;
+                call.extend(["--rows", rows]);
             }
             flag if flag.starts_with('-') => return Err(COMMAND.unknown(argument)),
             name => call.push(name),
@@ -66,6 +71,12 @@ mod tests {
             line.ends_with("--example bench -- commit --json /tmp/a.json"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn rows_are_handed_on() {
+        let line = line(&["table", "--rows", "1000"]).unwrap();
+        assert!(line.ends_with("-- table --rows 1000"), "{line}");
     }
 
     #[test]

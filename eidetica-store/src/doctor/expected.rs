@@ -8,6 +8,7 @@ use eidetica_core::Arrival;
 use super::{Checkup, Rows, replay::Replay};
 use crate::{
     Key, KeyRange, Kinds, Snapshot, Space, StoreError, Write, WriteBatch,
+    kind::table_kind,
     rebuild::is_void,
     rows::{self, HEAD_TIPS, Head, ViewRow},
     state::{State, ViewName, auth_index, auth_index_key, log_chunk, rejudge_key, scan_all},
@@ -106,12 +107,13 @@ impl Checkup<'_> {
         }
         // A view that is being filled anew may be about to go, a table that was never written to
         // may have indexes.
-        let stands = |row: &ViewRow| row.building.is_some() || is_declared_only(row);
+        let stands =
+            |name: &ViewName, row: &ViewRow| row.building.is_some() || is_declared_only(name, row);
         let names = stored
             .keys()
             .filter(|name| !built.views.contains_key(*name));
         for (name, row) in names.filter_map(|name| Some((name, stored.get(name)?))) {
-            if !stands(row) {
+            if !stands(name, row) {
                 continue;
             }
             let key = rows::view_key(n, &name.0, &name.1);
@@ -224,16 +226,14 @@ impl Checkup<'_> {
     }
 }
 
-/// Whether a table has indexes and nothing else.
-fn is_declared_only(row: &ViewRow) -> bool {
-    let bare = ViewRow::new(row.version);
-    !row.indexes.is_empty()
-        && *row
-            == ViewRow {
-                generation: row.generation,
-                indexes: row.indexes.clone(),
-                ..bare
-            }
+/// Whether this is a table that was never written to, and has indexes or had some.
+fn is_declared_only((_, kind): &ViewName, row: &ViewRow) -> bool {
+    let bare = ViewRow {
+        generation: row.generation,
+        indexes: row.indexes.clone(),
+        ..ViewRow::new(row.version)
+    };
+    *kind == table_kind() && *row == bare
 }
 
 /// Views built anew, in generation 0.

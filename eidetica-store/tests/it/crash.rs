@@ -14,8 +14,11 @@ use std::{
 
 use eidetica_core::EntryId;
 use eidetica_crdt::Value;
-use eidetica_store::{Database, Durability, RedbBackend, RedbOptions, Storage, StorageOptions};
+use eidetica_store::{
+    Database, Durability, Index, IndexRange, RedbBackend, RedbOptions, Storage, StorageOptions,
+};
 use eidetica_testkit::{SeededEntropy, SimClock};
+use serde::{Deserialize, Serialize};
 use tokio::{runtime::Runtime, time::Instant};
 
 /// Set for the process to kill: the folder to write in.
@@ -57,6 +60,16 @@ impl Chance {
     }
 }
 
+/// The row that a step inserts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Line {
+    writer: i64,
+    step: i64,
+}
+
+/// The index of those rows.
+const INDEX: &str = "steps";
+
 /// What step `k` of a writer does to its part of the document; `None` deletes.
 fn step(k: u64) -> Vec<(String, Option<Value>)> {
     let number = |k: u64| Some(Value::from(k as i64));
@@ -89,7 +102,9 @@ fn after(steps: u64) -> Option<Value> {
 async fn open(folder: &Path, durability: Durability) -> Storage {
     let backend = RedbBackend::open(folder.join("data.redb"), RedbOptions::default()).unwrap();
     let options = StorageOptions::default().with_durability(durability);
-    let (clock, entropy) = (SimClock::default(), SeededEntropy::new(1));
+    // Two processes must not make the same ids for their rows.
+    let entropy = SeededEntropy::new(std::process::id().into());
+    let clock = SimClock::default();
     Storage::open(
         Arc::new(backend),
         options,
@@ -141,6 +156,12 @@ async fn write_until_killed(folder: &Path, saying: Saying) {
                         None => drop(notes.delete(path.as_str()).await.unwrap()),
                     }
                 }
+                let line = Line {
+                    writer: writer as i64,
+                    step: k as i64,
+                };
+                let lines = tx.table("lines").unwrap();
+                lines.insert(&line).await.unwrap();
                 let id = tx.commit().await.unwrap();
                 if saying == Saying::Flushed {
                     storage.flush().await.unwrap();
@@ -223,6 +244,7 @@ async fn check(
         return Err(format!("an entry is gone of {said:?}"));
     }
     let notes = database.doc("notes").unwrap();
+    let lines = database.table::<Line>("lines").unwrap();
     let mut done = before;
     for (writer, done) in done.iter_mut().enumerate() {
         let acknowledged = said.steps[writer].max(*done);
@@ -235,8 +257,20 @@ async fn check(
         if notes.get(path.as_str()).await.unwrap() != after(*done) {
             return Err(format!("part of step {done} of writer {writer}"));
         }
+        let of_writer = IndexRange::equal([writer as i64]);
+        let last = lines.by_index(INDEX, of_writer).backward().limit(1);
+        let last = last.page().await.unwrap().rows.pop();
+        if last.map_or(0, |(_, line)| line.step) != *done as i64 {
+            return Err(format!(
+                "the last row of writer {writer} is not of step {done}"
+            ));
+        }
     }
-    match (database.frontier().count, 1 + done.iter().sum::<u64>()) {
+    let steps = done.iter().sum::<u64>();
+    if lines.count().await.unwrap() != steps {
+        return Err(format!("not {steps} rows"));
+    }
+    match (database.frontier().count, 1 + steps) {
         (held, expected) if held == expected => Ok(done),
         (held, expected) => Err(format!("{held} entries, expected {expected}")),
     }
@@ -252,7 +286,10 @@ fn kill_again_and_again(
     let folder = tempfile::tempdir().unwrap();
     runtime.block_on(async {
         let storage = open(folder.path(), Durability::Immediate).await;
-        storage.create_database("test").await.unwrap();
+        let database = storage.create_database("test").await.unwrap();
+        let lines = database.table::<Line>("lines").unwrap();
+        let steps = Index::on(["writer", "step"]).named(INDEX);
+        lines.add_index(steps, |_| {}).await.unwrap();
     });
     let mut done = [0; WRITERS];
     for _ in 0..kills {

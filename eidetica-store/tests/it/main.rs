@@ -15,6 +15,7 @@ mod golden;
 mod history;
 mod ingest;
 mod kinds;
+mod model;
 mod repair;
 mod support;
 mod table;

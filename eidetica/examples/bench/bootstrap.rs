@@ -1,18 +1,14 @@
 //! Measures how fast a device gets a whole database from another process, and what either side
 //! needs for it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
-use eidetica::{
-    DatabaseId, DatabaseTicket, Level, OsEntropy, PeerAddress, SystemClock,
-    core::Arrival,
-    store::{Storage, StorageOptions},
-};
+use eidetica::{DatabaseId, DatabaseTicket, Level, PeerAddress, core::Arrival};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Outcome,
-    entries::{CHUNK, Chain, grant, ingest, open},
+    entries::{CHUNK, Chain, grant, ingest, open, storage},
     measure::Measure,
     process::{self, Other, Usage},
     raw::{Raw, Recorder},
@@ -84,9 +80,7 @@ async fn raw(folder: &Path, served: &Path, database: DatabaseId) -> Outcome<Dura
         .difference(&[], Arrival(0))
         .await?;
     let recorder = Recorder::open(&folder.join("recorded.redb"))?;
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
-    let storage =
-        Storage::open(recorder.clone(), StorageOptions::default(), clock, entropy).await?;
+    let storage = storage(recorder.clone()).await?;
     let replica = storage.attach(database).await?;
     recorder.take();
     let raw = Raw::open(&folder.join("raw.redb"))?;

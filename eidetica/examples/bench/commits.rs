@@ -1,59 +1,66 @@
 //! Measures durable commits of one writer, at several lengths of history, against redb writing
 //! the same rows onto a copy of the same file.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use eidetica::{
-    Database, DatabaseId, OsEntropy, SystemClock,
-    store::{Storage, StorageOptions},
-};
+use eidetica::{Database, DatabaseId};
 use tokio::time::Instant;
 
 use crate::{
     Outcome,
-    entries::{Chain, STORE, open},
+    entries::{STORE, grow, storage},
     measure::Measure,
     process::own_cpu,
     raw::{Raw, Recorder},
 };
 
-const LENGTHS: [u64; 4] = [100, 1_000, 10_000, 100_000];
+/// Lengths of history, as far as they are within what was asked for.
+pub(crate) const LENGTHS: [u64; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
 /// Turns of either side, so that what else the machine does falls on both.
 const TURNS: usize = 20;
 /// Commits of one turn.
 const COMMITS: usize = 50;
 /// The least ratio to redb alone.
-const RATIO: f64 = 0.5;
+const RATIO: f64 = 0.7;
 /// The greatest ratio at one length to that at another.
 const SPREAD: f64 = 1.3;
 
+/// The file of our side.
+pub(crate) const OURS: &str = "ours.redb";
+const RAW: &str = "raw.redb";
+
 /// What both sides took.
 #[derive(Debug, Default)]
-struct Took {
+pub(crate) struct Took {
     ours: Duration,
     raw: Duration,
     our_cpu: Duration,
     raw_cpu: Duration,
 }
 
-pub(crate) async fn measure() -> Outcome<Vec<Measure>> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("grown.redb");
+impl Took {
+    /// Of one commit of ours.
+    pub(crate) fn micros(&self) -> f64 {
+        self.ours.as_secs_f64() * 1e6 / (TURNS * COMMITS) as f64
+    }
+
+    /// Of one commit of redb's.
+    pub(crate) fn raw_micros(&self) -> f64 {
+        self.raw.as_secs_f64() * 1e6 / (TURNS * COMMITS) as f64
+    }
+}
+
+pub(crate) async fn measure(most: u64) -> Outcome<Vec<Measure>> {
     let mut measures = Vec::new();
     let mut ratios = Vec::new();
-    for (length, database) in LENGTHS
-        .into_iter()
-        .zip(prepare(folder.path(), &file).await?)
-    {
-        let took = commit(folder.path(), length, database).await?;
+    for length in LENGTHS.into_iter().filter(|length| *length <= most) {
+        let folder = tempfile::tempdir()?;
+        let database = prepare(folder.path(), length, length).await?;
+        let took = commit(folder.path(), database).await?;
         let count = (TURNS * COMMITS) as f64;
-        let rate = Measure::new(
-            format!("commit-{length}"),
-            count / took.ours.as_secs_f64(),
-            "/s",
-        )
-        .with_raw(count / took.raw.as_secs_f64())
-        .ratio_at_least(RATIO);
+        let rate = Measure::new(format!("commit-{length}"), 1e6 / took.micros(), "/s")
+            .with_raw(1e6 / took.raw_micros())
+            .ratio_at_least(RATIO);
         let cpu = |took: Duration| took.as_secs_f64() * 1e6 / count;
         ratios.extend(rate.ratio());
         measures.push(rate);
@@ -68,30 +75,18 @@ pub(crate) async fn measure() -> Outcome<Vec<Measure>> {
     Ok(measures)
 }
 
-/// Grows one database and keeps a copy of its file at each length.
-async fn prepare(folder: &Path, file: &Path) -> Outcome<Vec<DatabaseId>> {
-    let mut ids = Vec::new();
-    for length in LENGTHS {
-        let instance = open(file).await?;
-        let database = instance.create_database("bench").await?;
-        ids.push(database.id());
-        let mut chain = Chain::begin(database).await?;
-        chain.grow(length).await?;
-        drop((chain, instance));
-        for side in ["ours", "raw"] {
-            fs::copy(file, folder.join(format!("{side}-{length}.redb")))?;
-        }
-        fs::remove_file(file)?;
-    }
-    Ok(ids)
+/// Grows a database that writes to so many places and copies its file, for either side.
+pub(crate) async fn prepare(folder: &Path, length: u64, places: u64) -> Outcome<DatabaseId> {
+    let id = grow(&folder.join(OURS), length, places).await?;
+    fs::copy(folder.join(OURS), folder.join(RAW))?;
+    Ok(id)
 }
 
-async fn commit(folder: &Path, length: u64, id: DatabaseId) -> Outcome<Took> {
-    let recorder = Recorder::open(&folder.join(format!("ours-{length}.redb")))?;
-    let raw = Raw::open(&folder.join(format!("raw-{length}.redb")))?;
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
-    let storage =
-        Storage::open(recorder.clone(), StorageOptions::default(), clock, entropy).await?;
+/// Lets both sides commit by turns.
+pub(crate) async fn commit(folder: &Path, id: DatabaseId) -> Outcome<Took> {
+    let recorder = Recorder::open(&folder.join(OURS))?;
+    let raw = Raw::open(&folder.join(RAW))?;
+    let storage = storage(recorder.clone()).await?;
     let database = storage.database(id).await?;
     let mut took = Took::default();
     // The first turn warms both caches.
@@ -114,7 +109,7 @@ async fn commit(folder: &Path, length: u64, id: DatabaseId) -> Outcome<Took> {
     Ok(took)
 }
 
-async fn write(database: &Database, n: usize) -> Outcome<()> {
+pub(crate) async fn write(database: &Database, n: usize) -> Outcome<()> {
     let tx = database.transaction().await?;
     let notes = tx.doc(STORE)?;
     notes

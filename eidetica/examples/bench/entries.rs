@@ -1,15 +1,15 @@
 //! Owns the entries that are measured with: small ones, signed ahead of time, in bulk.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use eidetica::{
-    Database, EntryId, Instance, Level, PublicKey,
+    Database, DatabaseId, EntryId, Instance, Level, OsEntropy, PublicKey, SystemClock,
     core::{
         EntryBuilder, Height, Kind, Payload, SecretKey, SignedEntry, StoreName, Timestamp,
         VerifiedEntry, verify_batch,
     },
     crdt::{Crdt, Doc, DocOp, Path as DocPath, Scalar},
-    store::Offer,
+    store::{Backend, Offer, Storage, StorageOptions},
 };
 
 use crate::Outcome;
@@ -28,11 +28,18 @@ pub(crate) struct Chain {
     tip: EntryId,
     height: Height,
     next: u64,
+    /// How many places they write to, in turns.
+    places: u64,
 }
 
 impl Chain {
-    /// Grants the authors and begins on top of that.
+    /// Grants the authors and begins on top of that. Each entry writes to a place of its own.
     pub(crate) async fn begin(database: Database) -> Outcome<Self> {
+        Self::begin_in(database, u64::MAX).await
+    }
+
+    /// As `begin`, the entries taking turns among so many places.
+    pub(crate) async fn begin_in(database: Database, places: u64) -> Outcome<Self> {
         let authors: Vec<_> = (1..=AUTHORS)
             .map(|n| SecretKey::from_bytes(&[n; 32]))
             .collect();
@@ -52,6 +59,7 @@ impl Chain {
             tip,
             height,
             next: 0,
+            places,
         })
     }
 
@@ -74,7 +82,7 @@ impl Chain {
         let n = self.next;
         let author = &self.authors[n as usize % self.authors.len()];
         let operation = DocOp::Set {
-            path: DocPath::root().key(&format!("note-{n:07}"))?,
+            path: DocPath::root().key(&note(n % self.places))?,
             value: Scalar::Text(format!("what note {n} says")),
         };
         let kind = Kind::new(Doc::KIND)?;
@@ -89,6 +97,27 @@ impl Chain {
         self.next += 1;
         Ok(entry)
     }
+}
+
+/// The key of a place that a chain writes to.
+pub(crate) fn note(place: u64) -> String {
+    format!("note-{place:07}")
+}
+
+/// Makes a file with a database of so many entries that write to so many places.
+pub(crate) async fn grow(file: &Path, entries: u64, places: u64) -> Outcome<DatabaseId> {
+    let instance = open(file).await?;
+    let database = instance.create_database("bench").await?;
+    let id = database.id();
+    let mut chain = Chain::begin_in(database, places).await?;
+    chain.grow(entries).await?;
+    Ok(id)
+}
+
+/// The data of a file, without an instance around it.
+pub(crate) async fn storage(backend: Arc<dyn Backend>) -> Outcome<Storage> {
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
+    Ok(Storage::open(backend, StorageOptions::default(), clock, entropy).await?)
 }
 
 /// An instance with a redb file that listens on any port of this machine.

@@ -2,19 +2,28 @@
 //! run: the command line and the list of measurements. Each measurement is in a module of its own.
 //!
 //! ```text
-//! cargo xtask bench [NAME…] [--json FILE]
+//! cargo xtask bench [NAME…] [--rows N] [--json FILE]
+//! cargo xtask bench history-curve [--rows N]
 //! ```
 #![allow(clippy::print_stdout, reason = "a command line tool answers on stdout")]
 
+mod beside;
 mod bootstrap;
+mod cold;
 mod commits;
+mod curve;
 mod deltas;
 mod entries;
+mod group;
 mod measure;
+mod past;
+mod plot;
 mod process;
 mod raw;
 mod reads;
 mod sizes;
+mod sqlite;
+mod table;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
@@ -23,20 +32,33 @@ use crate::measure::{Measure, print_table, to_json};
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What can be asked for by name.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 13] = [
     "bootstrap-quic",
     "bootstrap-http",
     "commit",
+    "commit-shared",
+    "commit-sqlite",
     "second-sync",
     "sync-delta",
     "point-read",
+    "table",
+    "at-frontier",
+    "cold-open",
     "wire-bytes",
     "disk-bytes",
 ];
+/// What is plotted into the documentation, only by this name.
+const CURVE: &str = "history-curve";
+/// The least that can be asked for.
+const LEAST: u64 = 1_000;
+/// Entries of the longest history and rows of the largest view and table, unless told.
+const MOST: u64 = 1_000_000;
 
 /// What was asked for.
 struct Asked {
     names: Vec<String>,
+    /// Entries and rows at most.
+    most: u64,
     json: Option<PathBuf>,
 }
 
@@ -46,6 +68,8 @@ async fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((role, rest)) if role == process::SERVER => bootstrap::serve(rest).await,
         Some((role, rest)) if role == process::CLIENT => bootstrap::join(rest).await,
+        Some((role, rest)) if role == process::WRITER => cold::write(rest).await,
+        Some((role, rest)) if role == process::TABLE => table::work(rest).await,
         _ => match asked(&arguments) {
             Ok(asked) => run(&asked).await,
             Err(message) => {
@@ -66,6 +90,7 @@ async fn main() -> ExitCode {
 fn asked(arguments: &[String]) -> Result<Asked, String> {
     let mut asked = Asked {
         names: Vec::new(),
+        most: MOST,
         json: None,
     };
     let mut arguments = arguments.iter();
@@ -75,7 +100,13 @@ fn asked(arguments: &[String]) -> Result<Asked, String> {
                 let file = arguments.next().ok_or("--json needs a file")?;
                 asked.json = Some(file.into());
             }
-            name if NAMES.contains(&name) => asked.names.push(name.to_owned()),
+            "--rows" => {
+                let rows = arguments.next().and_then(|rows| rows.parse().ok());
+                asked.most = rows
+                    .filter(|rows| *rows >= LEAST)
+                    .ok_or_else(|| format!("--rows needs a number, {LEAST} at least"))?;
+            }
+            name if name == CURVE || NAMES.contains(&name) => asked.names.push(name.to_owned()),
             other => {
                 let known = NAMES.join(", ");
                 return Err(format!(
@@ -94,7 +125,7 @@ async fn run(asked: &Asked) -> Outcome<()> {
     let mut measures = Vec::new();
     for name in &asked.names {
         eprintln!("measuring {name}");
-        measures.extend(measure(name).await?);
+        measures.extend(measure(name, asked.most).await?);
     }
     print_table(&measures);
     if let Some(file) = &asked.json {
@@ -103,14 +134,20 @@ async fn run(asked: &Asked) -> Outcome<()> {
     Ok(())
 }
 
-async fn measure(name: &str) -> Outcome<Vec<Measure>> {
+async fn measure(name: &str, most: u64) -> Outcome<Vec<Measure>> {
     match name {
         "bootstrap-quic" => bootstrap::measure("quic").await,
         "bootstrap-http" => bootstrap::measure("http").await,
-        "commit" => commits::measure().await,
+        "commit" => commits::measure(most).await,
+        "commit-shared" => group::measure().await,
+        "commit-sqlite" => beside::measure().await,
+        CURVE => curve::measure(most).await,
         "second-sync" => deltas::measure_second().await,
         "sync-delta" => deltas::measure_delta().await,
-        "point-read" => reads::measure().await,
+        "point-read" => reads::measure(most).await,
+        "table" => table::measure(most).await,
+        "at-frontier" => past::measure(most).await,
+        "cold-open" => cold::measure(most).await,
         "wire-bytes" => sizes::measure_wire().await,
         _ => sizes::measure_disk().await,
     }

@@ -13,6 +13,10 @@ use crate::Outcome;
 pub(crate) const SERVER: &str = "role:server";
 /// The first argument of a process that joins.
 pub(crate) const CLIENT: &str = "role:client";
+/// The first argument of a process that writes until it is killed.
+pub(crate) const WRITER: &str = "role:writer";
+/// The first argument of a process that fills a table.
+pub(crate) const TABLE: &str = "role:table";
 
 /// Clock ticks a second, fixed for programs on Linux.
 const TICKS: u64 = 100;

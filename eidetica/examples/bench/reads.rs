@@ -1,22 +1,19 @@
 //! Measures reading one value of a large view.
 
-use std::sync::Arc;
-
 use eidetica::{
-    Database, OsEntropy, SystemClock,
-    store::{Key, Space, Storage, StorageOptions, Write, WriteBatch},
+    Database,
+    store::{Key, Space, Write, WriteBatch},
 };
 use tokio::time::Instant;
 
 use crate::{
     Outcome,
-    entries::STORE,
+    entries::{STORE, storage},
     measure::Measure,
     raw::{Raw, Recorder},
+    sqlite::Sqlite,
 };
 
-/// Rows of the view.
-const ROWS: usize = 1_000_000;
 /// Rows that one entry writes.
 const ROWS_AN_ENTRY: usize = 10_000;
 /// Reads that are timed.
@@ -26,20 +23,19 @@ const STRIDE: usize = 617_353;
 /// Microseconds of a read.
 const MICROS: f64 = 10.0;
 
-pub(crate) async fn measure() -> Outcome<Vec<Measure>> {
+pub(crate) async fn measure(most: u64) -> Outcome<Vec<Measure>> {
+    let rows = usize::try_from(most)?.max(ROWS_AN_ENTRY);
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("read.redb");
     let recorder = Recorder::open(&file)?;
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
-    let storage =
-        Storage::open(recorder.clone(), StorageOptions::default(), clock, entropy).await?;
+    let storage = storage(recorder.clone()).await?;
     let database = storage.create_database("bench").await?;
-    let mut keys = Vec::with_capacity(ROWS);
-    for first in (0..ROWS).step_by(ROWS_AN_ENTRY) {
+    let mut keys = Vec::with_capacity(rows);
+    for first in (0..rows).step_by(ROWS_AN_ENTRY) {
         fill(&database, first).await?;
         keys.extend(recorder.take().iter().flat_map(view_keys));
     }
-    let read: Vec<_> = (0..READS).map(|i| i * STRIDE % ROWS).collect();
+    let read: Vec<_> = (0..READS).map(|i| i * STRIDE % rows).collect();
 
     let notes = database.doc(STORE)?;
     let began = Instant::now();
@@ -53,11 +49,15 @@ pub(crate) async fn measure() -> Outcome<Vec<Measure>> {
     keys.sort_unstable();
     let keys: Vec<_> = read.iter().map(|row| keys[*row].clone()).collect();
     let raw = Raw::open(&file)?.read(&keys)?;
+    let mut sqlite = Sqlite::open(&folder.path().join("read.sqlite"))?;
+    sqlite.fill(rows)?;
+    let beside = sqlite.read(read.into_iter())?;
     let micros = |took: std::time::Duration| took.as_secs_f64() * 1e6 / READS as f64;
     Ok(vec![
         Measure::new("point-read", micros(ours), "µs")
             .with_raw(micros(raw))
             .at_most(MICROS),
+        Measure::new("point-read-sqlite", micros(ours), "µs").with_raw(micros(beside)),
     ])
 }
 
