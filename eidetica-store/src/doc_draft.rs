@@ -3,12 +3,14 @@
 
 mod lists;
 
+use std::collections::BTreeSet;
+
 use eidetica_core::{EntryId, StoreName};
 use eidetica_crdt::{DocWriter, Path, RowRange, Stamp, Value, from_value, to_value};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    IntoPath, StoreError, Transaction,
+    IntoPath, Source, StoreError, Transaction,
     doc_store::read,
     draft::{Draft, DraftGuard},
     kind::doc_kind,
@@ -151,7 +153,18 @@ impl<'a> DocDraft<'a> {
         let path = path.into_path().map_err(invalid)?;
         let mut draft = self.load(&path).await?;
         let Draft { view, writer, .. } = &mut *draft;
-        Ok(writer.increment(view.view_mut(), &path, by.into())?)
+        let mut ours = BTreeSet::new();
+        let (snapshot, nodes) = (
+            self.transaction.snapshot(),
+            self.transaction.database().nodes(),
+        );
+        for arrival in writer.tallies(view.view(), &path)? {
+            if nodes.fields(snapshot, arrival).await?.source == Source::LOCAL {
+                ours.insert(arrival);
+            }
+        }
+        let is_ours = |arrival| ours.contains(&arrival);
+        Ok(writer.increment(view.view_mut(), &path, by.into(), is_ours)?)
     }
 
     /// Settles the conflicts of a path by a value, which takes the place of all that is there.

@@ -10,9 +10,11 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use eidetica::{
     Database, DatabaseTicket, Instance, Level, Value,
+    store::Index,
     transport::{MemoryNetwork, MemoryTransport},
 };
 use flate2::{Compression, write::GzEncoder};
+use serde::{Deserialize, Serialize};
 
 async fn write(database: &Database, path: &str, value: impl Into<Value>) {
     let tx = database.transaction().await.unwrap();
@@ -48,6 +50,7 @@ async fn fill(laptop: &Instance, phone: &Instance) {
         .await
         .unwrap();
     tx.commit().await.unwrap();
+    table(&notes).await;
     let fork = notes.frontier().tips;
     for n in 0..70 {
         let tx = notes.transaction_at(&fork).await.unwrap();
@@ -74,6 +77,29 @@ async fn fill(laptop: &Instance, phone: &Instance) {
         .unwrap();
     let empty = laptop.create_database("empty").await.unwrap();
     assert_eq!(empty.frontier().count, 1);
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Film {
+    title: String,
+    year: i64,
+}
+
+/// A table with an index, a counter and a list.
+async fn table(database: &Database) {
+    let films = database.table::<Film>("films").unwrap();
+    films.add_index(Index::on(["year"]), |_| {}).await.unwrap();
+    let tx = database.transaction().await.unwrap();
+    let draft = tx.table::<Film>("films").unwrap();
+    for (title, year) in [("Metropolis", 1927), ("M", 1931)] {
+        let title = title.to_owned();
+        draft.insert(&Film { title, year }).await.unwrap();
+    }
+    let seen = tx.doc("seen").unwrap();
+    seen.increment("times", 3).await.unwrap();
+    seen.push("cinemas", "Babylon").await.unwrap();
+    seen.push("cinemas", "Arsenal").await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 #[tokio::main]

@@ -7,7 +7,7 @@ mod lists;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eidetica_core::{Arrival, PublicKey};
+use eidetica_core::PublicKey;
 
 use super::{
     Doc, DocError, DocOp, Item, MAX_DOC_OPERATIONS, MAX_INSERTED_BYTES, Reading, stored::RowValue,
@@ -53,8 +53,6 @@ use crate::{
 pub struct DocWriter {
     author: PublicKey,
     creator: Creator,
-    /// Tallies of older entries are not continued.
-    chains_since: Arrival,
     /// By the order in which they were written.
     operations: BTreeMap<u64, DocOp>,
     by_path: BTreeSet<(Path, u64)>,
@@ -71,7 +69,6 @@ impl DocWriter {
         Self {
             author,
             creator: Creator::new(&author, nonce),
-            chains_since: Arrival(0),
             operations: BTreeMap::new(),
             by_path: BTreeSet::new(),
             counted: BTreeMap::new(),

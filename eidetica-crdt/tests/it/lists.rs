@@ -259,13 +259,15 @@ fn a_rewritten_list_keeps_what_is_in_its_elements() {
         let inner = Value::from([("x", Value::List(ints(&[1, 2]))), ("n", Value::Null)]);
         w.push(view, &path("l"), &[inner, 5.into()]).unwrap();
         let first = DocWriter::element(view, &path("l"), 0).unwrap();
-        w.increment(view, &first.key("count").unwrap(), 3).unwrap();
+        w.increment(view, &first.key("count").unwrap(), 3, |_| true)
+            .unwrap();
     });
     let replica = Replica::new().entry(1, &[], &operations);
     let operations = written(&replica, 2, |w, view| {
         w.rewrite(view, &path("l")).unwrap();
         let first = DocWriter::element(view, &path("l"), 0).unwrap();
-        w.increment(view, &first.key("count").unwrap(), 4).unwrap();
+        w.increment(view, &first.key("count").unwrap(), 4, |_| true)
+            .unwrap();
     });
     let replica = replica.entry(2, &[1], &operations);
     assert_eq!(replica.json("l"), r#"[{"count":7,"n":null,"x":[1,2]},5]"#);

@@ -26,25 +26,37 @@ struct Latest {
 }
 
 impl DocWriter {
-    /// Continues no chain whose latest tally arrived before this: after a restore, what the
-    /// author counted later may be missing here and known elsewhere.
-    #[must_use]
-    pub fn with_chains_since(self, arrival: Arrival) -> Self {
-        Self {
-            chains_since: arrival,
-            ..self
-        }
+    /// The arrivals of the entries that hold the author's live tallies of a counter, without those
+    /// of the transaction itself.
+    ///
+    /// # Errors
+    /// [`RowRange::tallies`] are not loaded.
+    pub fn tallies(&self, view: &View, path: &Path) -> Result<Vec<Arrival>, DocError> {
+        let rows = view.scan(&RowRange::tallies(path))?;
+        let own = rows.filter(|row| chain_of(&row.path, &self.author).is_some());
+        let own = own.filter(|row| self.number_of(path, &row.stamp).is_none());
+        Ok(own.map(|row| row.arrival).collect())
     }
 
     /// Adds to the counter at a path, which is made where nothing is. An error changes nothing.
     ///
+    /// `is_ours` tells of the entries of [`DocWriter::tallies`] whether they were written here.
+    /// The chain of one that was not, as after a restore, may have gone on elsewhere: what it
+    /// counts is left as it is, and a new chain begun.
+    ///
     /// # Errors
     /// Something else is at the path and no counter beside it, a counter has no place there,
     /// it is too much for one transaction; or [`DocWriter::ranges`] are not all loaded.
-    pub fn increment(&mut self, view: &mut View, path: &Path, by: i128) -> Result<(), DocError> {
+    pub fn increment(
+        &mut self,
+        view: &mut View,
+        path: &Path,
+        by: i128,
+        is_ours: impl Fn(Arrival) -> bool,
+    ) -> Result<(), DocError> {
         check_segments(path)?;
         require_loaded(view, &Self::ranges(path))?;
-        let latest = self.latest_tally(view, path)?;
+        let latest = self.latest_tally(view, path, is_ours)?;
         if let Some(latest) = &latest
             && let Some(number) = self.number_of(path, &latest.row.stamp)
         {
@@ -89,7 +101,12 @@ impl DocWriter {
     }
 
     /// The author's tally at a path that was written last, if its chain may be continued.
-    fn latest_tally(&self, view: &View, path: &Path) -> Result<Option<Latest>, DocError> {
+    fn latest_tally(
+        &self,
+        view: &View,
+        path: &Path,
+        is_ours: impl Fn(Arrival) -> bool,
+    ) -> Result<Option<Latest>, DocError> {
         let mut latest: Option<Latest> = None;
         for row in view.scan(&RowRange::tallies(path))? {
             let Some(chain) = chain_of(&row.path, &self.author) else {
@@ -98,7 +115,7 @@ impl DocWriter {
             let RowValue::Tally(total) = RowValue::of(row)? else {
                 return Err(DocError::Row(row.path.clone(), row.stamp));
             };
-            if row.arrival < self.chains_since {
+            if self.number_of(path, &row.stamp).is_none() && !is_ours(row.arrival) {
                 continue;
             }
             let same = latest.as_ref().filter(|latest| latest.chain == chain);

@@ -3,7 +3,7 @@
 use eidetica_store::StoreErrorKind;
 
 use super::{created, devices, exchange, get, write};
-use crate::support::{block_on, copy};
+use crate::support::{block_on, copy, doc, memory, open_as, store};
 
 #[test]
 fn what_devices_count_at_a_time_adds_up() {
@@ -137,5 +137,23 @@ fn a_value_that_is_no_counter_is_not_counted_on() {
         })
         .await;
         assert_eq!(get(&database, "n").await, 1.into());
+    });
+}
+
+#[test]
+fn a_device_that_lost_its_data_counts_beside_what_it_counted_before() {
+    block_on(async {
+        let [_, other] = devices(async |notes| notes.increment("n", 1).await.unwrap()).await;
+        // The first device begins anew with what the other has.
+        let again = open_as(memory(), 0).await;
+        let again = again.attach(other.id()).await.unwrap();
+        copy(&other, &again).await;
+        write(&again, async |notes| notes.increment("n", 1).await.unwrap()).await;
+        write(&again, async |notes| notes.increment("n", 1).await.unwrap()).await;
+        assert_eq!(get(&again, "n").await, 3.into());
+        let notes = again.doc("notes").unwrap();
+        let rows = again.rows(&store("notes"), &doc()).await.unwrap();
+        assert_eq!(rows.len(), 2, "one chain as it was, and one that goes on");
+        assert_eq!(notes.conflicts("n").await.unwrap(), []);
     });
 }
