@@ -20,7 +20,7 @@ const ENTRIES: usize = 4096;
 /// Ranges of one entry that are kept; the writes of one that has more are read again.
 const RANGES: usize = 1024;
 /// Ranges that are kept altogether, some megabytes.
-const ALL_RANGES: usize = 32 * 1024;
+const ALL_RANGES: usize = 8_192;
 
 /// What the newest entries wrote, by arrival.
 #[derive(Debug, Default)]
