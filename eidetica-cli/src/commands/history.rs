@@ -6,7 +6,7 @@ use std::fmt::Write;
 use eidetica::{
     Database, EntryId, Value,
     core::{Arrival, Payload, SignedEntry, authority::AuthOperation},
-    crdt::{Crdt, Doc, DocOp, Path},
+    crdt::{Container, Crdt, Doc, DocOp, Item, Path, TableKind, TableOp},
     store::Diff,
 };
 
@@ -153,6 +153,10 @@ fn operations(payload: &Payload<'_>) -> Vec<(String, Value)> {
             let operations = payload.decode_operations::<DocOp>().unwrap_or_default();
             operations.iter().map(document_operation).collect()
         }
+        TableKind::KIND => {
+            let operations = payload.decode_operations::<TableOp>().unwrap_or_default();
+            operations.iter().flat_map(table_operation).collect()
+        }
         "auth" => {
             let operations = payload.decode_operations::<AuthOperation>();
             operations
@@ -171,8 +175,45 @@ fn document_operation(operation: &DocOp) -> (String, Value) {
         DocOp::Set { value, .. } => ("set", Some(Value::from(value.clone()))),
         DocOp::Delete { .. } => ("delete", None),
         DocOp::Init { .. } => ("init", None),
+        DocOp::Insert { values, .. } => {
+            let values = values.iter().map(inserted).collect();
+            ("insert", Some(Value::List(values)))
+        }
+        DocOp::Tally { total, .. } => ("count", Some(Value::from(*total))),
         _ => ("write", None),
     };
+    operation_at(name, path, value)
+}
+
+fn inserted(item: &Item) -> Value {
+    match item {
+        Item::Scalar(scalar) => scalar.clone().into(),
+        Item::Container(Container::Map) => Value::empty_map(),
+        Item::Container(Container::List) => Value::List(Vec::new()),
+    }
+}
+
+fn table_operation(operation: &TableOp) -> Vec<(String, Value)> {
+    match operation {
+        TableOp::Write { row, fields } => {
+            let fields = fields.iter().map(|(field, leaf)| {
+                let place = format!("/{row}{field}");
+                match leaf {
+                    Some(leaf) => operation_at("set", place, Some(leaf.to_value())),
+                    None => operation_at("delete", place, None),
+                }
+            });
+            fields.collect()
+        }
+        _ => vec![operation_at(
+            "delete",
+            format!("/{}", operation.row()),
+            None,
+        )],
+    }
+}
+
+fn operation_at(name: &str, path: String, value: Option<Value>) -> (String, Value) {
     let shown = value.as_ref().and_then(|value| form::to_json(value).ok());
     let line = match shown {
         Some(shown) => format!("{name} {path} {shown}"),

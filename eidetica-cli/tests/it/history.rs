@@ -8,7 +8,7 @@ use crate::device::{Device, text};
 fn what_was_is_shown_compared_and_brought_back() {
     let device = Device::empty();
     device.create("notes");
-    device.done(&["put", "notes", "list", "/a", r#"{"n":1}"#]);
+    device.done(&["put", "notes", "list", "/a", r#"{"n":1,"of":["x",[]]}"#]);
     let log = device.done(&["log", "notes", "--limit", "1"]).line();
     let old = text(&log["id"]).to_owned();
     let short = &old[..10];
@@ -23,10 +23,18 @@ fn what_was_is_shown_compared_and_brought_back() {
         (&"list".into(), &"doc".into())
     );
     let set = json!({"operation": "set", "path": "/a/n", "value": 1});
-    assert!(change["operations"].as_array().unwrap().contains(&set));
+    let inserted = json!({"operation": "insert", "path": "/a/of", "value": ["x", []]});
+    for operation in [set, inserted] {
+        assert!(
+            change["operations"]
+                .as_array()
+                .unwrap()
+                .contains(&operation)
+        );
+    }
 
     let then = device.done(&["get", "notes", "list", "--at", short]).line();
-    assert_eq!(then, json!({"a": {"n": 1}}));
+    assert_eq!(then, json!({"a": {"n": 1, "of": ["x", []]}}));
     let differs = device.done(&["diff", "notes", short]).lines();
     let expected = [
         json!({"store": "list", "path": "/a/n", "before": 1, "after": 2}),
@@ -35,7 +43,7 @@ fn what_was_is_shown_compared_and_brought_back() {
     assert_eq!(differs, expected);
 
     let held = device.done(&["revert", "notes", "list", "/a", "--at", short]);
-    assert_eq!(held.line(), json!({"n": 1}));
+    assert_eq!(held.line(), json!({"n": 1, "of": ["x", []]}));
     assert_eq!(device.done(&["get", "notes", "list", "a.n"]).line(), 1);
     assert_eq!(
         device.done(&["get", "notes", "list", "b"]).line(),
