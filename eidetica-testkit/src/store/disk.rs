@@ -34,6 +34,7 @@ struct Inner {
     now: Vec<u8>,
     steps: Vec<Step>,
     is_full: bool,
+    is_read_only: bool,
 }
 
 #[derive(Debug)]
@@ -72,12 +73,18 @@ impl SimFile {
         self.lock().is_full = is_full;
     }
 
+    /// Lets the medium take no more writes, as file systems do after an error, or take them again.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        self.lock().is_read_only = is_read_only;
+    }
+
     /// Sets bytes within the file.
     ///
     /// # Errors
-    /// They reach beyond its end.
+    /// They reach beyond its end, or the medium is read-only.
     pub fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut inner = self.lock();
+        inner.check_writable()?;
         let range = inner.range(offset, data.len())?;
         let step = Step::Write(range.start, data.to_vec());
         inner.now[range].copy_from_slice(data);
@@ -88,9 +95,10 @@ impl SimFile {
     /// Cuts the file or lets it grow by zeros.
     ///
     /// # Errors
-    /// It would grow and the disk is full.
+    /// It would grow and the disk is full, or the medium is read-only.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
         let mut inner = self.lock();
+        inner.check_writable()?;
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
         if inner.is_full && len > inner.now.len() {
             return Err(io::ErrorKind::StorageFull.into());
@@ -192,6 +200,13 @@ impl SimFile {
 }
 
 impl Inner {
+    fn check_writable(&self) -> io::Result<()> {
+        match self.is_read_only {
+            true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+            false => Ok(()),
+        }
+    }
+
     fn range(&self, offset: u64, len: usize) -> io::Result<Range<usize>> {
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         match start.checked_add(len) {

@@ -1,5 +1,5 @@
 //! Measures what a commit and a read cost as history grows while what is live does not, and puts
-//! the result into the documentation: as a table in `docs/performance.md` and as a plot beside it.
+//! the result into the documentation: as a table in `docs/performance.md` and a plot beside it.
 
 use std::{fs, path::Path};
 
@@ -18,8 +18,10 @@ const PLACES: u64 = 100;
 const READS: u64 = 20_000;
 /// The greatest cost at one length to that at another.
 const SPREAD: f64 = 1.3;
-/// Between these lines of the document stands the table.
+/// Between these lines of the document stand the table and the plot.
 const BEGIN: &str = "<!-- history-curve: begin -->\n";
+const IMAGE: &str =
+    "![cost of a commit and of a read against entries of history](history-curve.svg)\n";
 const END: &str = "<!-- history-curve: end -->\n";
 
 /// Microseconds at one length of history.
@@ -118,8 +120,8 @@ fn table(points: &[Point]) -> String {
 
 /// The document with another table.
 fn with_table(document: &str, table: &str) -> Outcome<String> {
-    let missing = "docs/performance.md has no place for the table";
+    let missing = "docs/performance.md has no place for the curve";
     let (before, rest) = document.split_once(BEGIN).ok_or(missing)?;
     let (_, after) = rest.split_once(END).ok_or(missing)?;
-    Ok([before, BEGIN, "\n", table, "\n", END, after].concat())
+    Ok([before, BEGIN, "\n", table, "\n", IMAGE, "\n", END, after].concat())
 }

@@ -51,11 +51,12 @@ fn draw(axis: &str, panel: &Panel) -> String {
     let x = |x: f64| (x.log10() - first) / (last - first).max(1.0) * WIDTH;
     let y = |y: f64| HEIGHT - y / top * HEIGHT;
     let mut out = text(0.0, -15.0, "start", panel.title);
+    let digits = if top < 20.0 { 1 } else { 0 };
     for step in 0..=STEPS {
         let value = top * f64::from(step) / f64::from(STEPS);
         let at = y(value);
         out += &format!("<path d=\"M0 {at:.1}H{WIDTH}\" stroke=\"#d0d7de\"/>\n");
-        out += &text(-6.0, at + 4.0, "end", &format!("{value:.0}"));
+        out += &text(-6.0, at + 4.0, "end", &format!("{value:.digits$}"));
     }
     for power in first.round() as i32..=last.round() as i32 {
         let at = x(10_f64.powi(power));

@@ -104,6 +104,22 @@ async fn a_full_disk_fails_one_commit_and_no_reads_and_is_over_when_there_is_roo
 }
 
 #[tokio::test]
+async fn a_medium_that_becomes_read_only_is_said_so_and_loses_nothing() {
+    let disk = SimFile::default();
+    let backend = open(&disk).unwrap();
+    put(&backend, 0, 10).await.unwrap();
+    disk.set_read_only(true);
+    for _ in 0..2 {
+        let refused = put(&backend, 1, 10).await.unwrap_err();
+        assert_eq!(*refused.kind(), StoreErrorKind::ReadOnly, "{refused:?}");
+    }
+    disk.set_read_only(false);
+    put(&backend, 2, 10).await.unwrap();
+    let after = lengths(&backend).await.unwrap();
+    assert_eq!(after, [Some(10), None, Some(10)]);
+}
+
+#[tokio::test]
 async fn a_failure_that_loses_deferred_commits_stops_the_backend() {
     let disk = SimFile::default();
     let backend = open(&disk).unwrap();
