@@ -3,10 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use eidetica_core::EntryId;
-use eidetica_crdt::{Crdt, Reading, Row, RowRange, Value};
+use eidetica_crdt::{Crdt, Path, Reading, Row, RowRange, Stamp, Value};
 use eidetica_store::{
     CrdtDraft, CrdtStore, DocDraft, DocStore, IntoPath, SettingsStore, StoreError,
 };
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::runtime::Runtime;
 
@@ -24,6 +25,17 @@ impl BlockingDocStore {
         Self { inner, runtime }
     }
 
+    /// The value at a path, as a type of the program's own.
+    ///
+    /// # Errors
+    /// The path is none, the value is not of the type, or the backend failed.
+    pub fn get_as<T: DeserializeOwned>(
+        &self,
+        path: impl IntoPath,
+    ) -> Result<Option<T>, StoreError> {
+        self.runtime.wait(self.inner.get_as(path))
+    }
+
     waiting! {
         /// The value at a path.
         ///
@@ -36,6 +48,24 @@ impl BlockingDocStore {
         /// # Errors
         /// The path is none, or the backend failed.
         fn read(&self, path: impl IntoPath) -> Result<Reading, StoreError>;
+
+        /// The values that the one at a path won over, the latest first.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn conflicts(&self, path: impl IntoPath) -> Result<Vec<(Stamp, Value)>, StoreError>;
+
+        /// How many elements a list has; 0 where no list is.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn list_len(&self, list: impl IntoPath) -> Result<usize, StoreError>;
+
+        /// The path of a list's element, by which it is meant wherever others move it.
+        ///
+        /// # Errors
+        /// There is no such element, the path is none, or the backend failed.
+        fn element(&self, list: impl IntoPath, index: usize) -> Result<Path, StoreError>;
     }
 }
 
@@ -50,6 +80,17 @@ pub struct BlockingDocDraft<'a> {
 impl<'a> BlockingDocDraft<'a> {
     pub(super) fn new(inner: DocDraft<'a>, runtime: &'a Runtime) -> Self {
         Self { inner, runtime }
+    }
+
+    /// The value at a path, as a type of the program's own.
+    ///
+    /// # Errors
+    /// The path is none, the value is not of the type, or the backend failed.
+    pub fn get_as<T: DeserializeOwned>(
+        &self,
+        path: impl IntoPath,
+    ) -> Result<Option<T>, StoreError> {
+        self.runtime.wait(self.inner.get_as(path))
     }
 
     waiting! {
@@ -70,6 +111,127 @@ impl<'a> BlockingDocDraft<'a> {
         /// # Errors
         /// The path is none, or the backend failed.
         fn delete(&self, path: impl IntoPath) -> Result<bool, StoreError>;
+
+        /// The values that the one at a path won over, the latest first.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn conflicts(&self, path: impl IntoPath) -> Result<Vec<(Stamp, Value)>, StoreError>;
+
+        /// How many elements a list has; 0 where no list is.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn list_len(&self, list: impl IntoPath) -> Result<usize, StoreError>;
+
+        /// The path of a list's element, by which it is meant wherever others move it.
+        ///
+        /// # Errors
+        /// There is no such element, the path is none, or the backend failed.
+        fn element(&self, list: impl IntoPath, index: usize) -> Result<Path, StoreError>;
+
+        /// Puts a value of a type of the program's own at a path.
+        ///
+        /// # Errors
+        /// The path is none, the value is none that a document can hold or has no place there, or
+        /// the backend failed.
+        fn set_as(
+            &self,
+            path: impl IntoPath,
+            value: &(impl Serialize + ?Sized),
+        ) -> Result<(), StoreError>;
+
+        /// Puts at a path what a function makes of the value there.
+        ///
+        /// # Errors
+        /// The path is none, the value has no place there, or the backend failed.
+        fn update(
+            &self,
+            path: impl IntoPath,
+            change: impl FnOnce(Option<Value>) -> Value,
+        ) -> Result<(), StoreError>;
+
+        /// Adds to the counter at a path, which is made where nothing is.
+        ///
+        /// # Errors
+        /// Something else than a counter is at the path, the path is none, or the backend failed.
+        fn increment(&self, path: impl IntoPath, by: i64) -> Result<(), StoreError>;
+
+        /// Inserts a value into a list, so that it has this index.
+        ///
+        /// # Errors
+        /// The index is behind the end, the path is none, the value has no place there, or the
+        /// backend failed.
+        fn insert(
+            &self,
+            list: impl IntoPath,
+            index: usize,
+            value: impl Into<Value>,
+        ) -> Result<(), StoreError>;
+
+        /// Inserts values into a list, the first at this index.
+        ///
+        /// # Errors
+        /// As of [`BlockingDocDraft::insert`].
+        fn insert_many(
+            &self,
+            list: impl IntoPath,
+            index: usize,
+            values: impl IntoIterator<Item = impl Into<Value>>,
+        ) -> Result<(), StoreError>;
+
+        /// Appends a value to a list.
+        ///
+        /// # Errors
+        /// As of [`BlockingDocDraft::insert`].
+        fn push(&self, list: impl IntoPath, value: impl Into<Value>) -> Result<(), StoreError>;
+
+        /// Appends values to a list.
+        ///
+        /// # Errors
+        /// As of [`BlockingDocDraft::insert`].
+        fn push_many(
+            &self,
+            list: impl IntoPath,
+            values: impl IntoIterator<Item = impl Into<Value>>,
+        ) -> Result<(), StoreError>;
+
+        /// Removes an element of a list and returns what it held.
+        ///
+        /// # Errors
+        /// There is no such element, the path is none, or the backend failed.
+        fn remove(&self, list: impl IntoPath, index: usize) -> Result<Value, StoreError>;
+
+        /// Puts a value in the place of a list's element.
+        ///
+        /// # Errors
+        /// There is no such element, the path is none, the value has no place there, or the
+        /// backend failed.
+        fn set_at(
+            &self,
+            list: impl IntoPath,
+            index: usize,
+            value: impl Into<Value>,
+        ) -> Result<(), StoreError>;
+
+        /// Writes a list anew, with positions as short as can be.
+        ///
+        /// # Errors
+        /// No list is at the path, the path is none, or the backend failed.
+        fn rewrite(&self, list: impl IntoPath) -> Result<(), StoreError>;
+
+        /// Settles the conflicts of a path by a value.
+        ///
+        /// # Errors
+        /// The path is none, the value has no place there, or the backend failed.
+        fn resolve(&self, path: impl IntoPath, value: impl Into<Value>) -> Result<(), StoreError>;
+
+        /// Settles the conflicts of a path in favour of the value that is shown; tells whether
+        /// there were any.
+        ///
+        /// # Errors
+        /// The path is none, or the backend failed.
+        fn keep(&self, path: impl IntoPath) -> Result<bool, StoreError>;
 
         /// Writes again what a path held as of some entries, in place of what is there; removes
         /// that if it held nothing. Tells what it held.

@@ -52,6 +52,29 @@ fn round() {
 }
 
 #[test]
+fn documents_have_lists_counters_and_types_of_the_program() {
+    let database = instance().create_database("test").unwrap();
+    let tx = database.transaction().unwrap();
+    let notes = tx.doc("notes").unwrap();
+    let json = serde_json::json!({"a": [1, null]});
+    notes.set_as("json", &json).unwrap();
+    notes.push_many("l", [1, 2, 4]).unwrap();
+    notes.insert("l", 2, 3).unwrap();
+    assert_eq!(notes.remove("l", 0).unwrap(), Value::from(1));
+    notes.increment("n", 2).unwrap();
+    notes
+        .update("m", |m| m.unwrap_or_else(|| 7.into()))
+        .unwrap();
+    tx.commit().unwrap();
+    let notes = database.doc("notes").unwrap();
+    assert_eq!(notes.get_as::<Vec<u8>>("l").unwrap(), Some(vec![2, 3, 4]));
+    assert_eq!(notes.list_len("l").unwrap(), 3);
+    let whole: Option<serde_json::Value> = notes.get_as("").unwrap();
+    let expected = serde_json::json!({"json": json, "l": [2, 3, 4], "m": 7, "n": 2});
+    assert_eq!(whole, Some(expected));
+}
+
+#[test]
 fn calls_outside_a_runtime_return_when_they_are_done() {
     round();
 }
