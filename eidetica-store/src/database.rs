@@ -26,6 +26,7 @@ use crate::{
     nodes::Nodes,
     rebuild,
     recent::RecentViews,
+    recording::Recording,
     rows::{self, DatabaseNo, ViewRow},
     state::{SCAN_BYTES, State, ViewName, tips_digest},
     storage::Engine,
@@ -52,6 +53,8 @@ struct Inner {
     queue: CommitQueue,
     /// `None` while a commit is under way; left so when one fails or is dropped, and read anew.
     state: Mutex<Option<State>>,
+    /// The tips up to which subscribers have been told what changed.
+    told: StdMutex<Vec<EntryId>>,
     /// Entries committed, durable or not.
     committed: AtomicU64,
     /// The set of entries that is durable: nothing else leaves this device.
@@ -76,15 +79,14 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn of(state: &State) -> Self {
+    fn of(state: &mut State) -> Self {
         let tips: Vec<_> = state.tips.values().copied().collect();
-        let authority = || state.graph.authority(&state.auth_all());
         Self {
             count: state.count,
             digest: tips_digest(tips.iter().copied()),
             tips,
             epoch: state.head.as_ref().map_or([0; 16], |head| head.epoch),
-            authority: (state.count > 0).then(authority),
+            authority: (state.count > 0).then(|| state.authority()),
         }
     }
 
@@ -128,9 +130,9 @@ impl Database {
     ) -> Result<Self, StoreError> {
         let nodes = Nodes::new(number);
         let snapshot = engine.backend.snapshot().await?;
-        let state = State::load(&*snapshot, &nodes, id, number).await?;
+        let mut state = State::load(&*snapshot, &nodes, id, number).await?;
         drop(snapshot);
-        let summary = watch::Sender::new(Summary::of(&state));
+        let summary = Summary::of(&mut state);
         let inner = Inner {
             engine,
             id,
@@ -141,9 +143,10 @@ impl Database {
             checkpoints: Mutex::default(),
             writes: RecentWrites::default(),
             queue: CommitQueue::default(),
+            told: StdMutex::new(summary.tips.clone()),
             committed: AtomicU64::new(state.count),
             state: Mutex::new(Some(state)),
-            summary,
+            summary: watch::Sender::new(summary),
             deferred: StdMutex::default(),
         };
         let database = Self(Arc::new(inner));
@@ -256,7 +259,7 @@ impl Database {
         durability: Durability,
     ) -> Result<(), StoreError> {
         let settled = self.settle(&mut state).await;
-        self.publish(&state, durability);
+        self.publish(&mut state, durability);
         let look = match settled {
             Ok(()) => self.look(&mut state).await,
             Err(_) => Ok(None),
@@ -288,8 +291,32 @@ impl Database {
         drop(snapshot);
         self.settle(&mut state).await?;
         // What failed may have been committed before it did.
-        self.publish(&state, Durability::Immediate);
+        let tips: Vec<_> = state.tips.values().copied().collect();
+        self.tell(tips.clone(), tips, None);
+        self.publish(&mut state, Durability::Immediate);
         Ok(state)
+    }
+
+    /// Tells subscribers what a commit changed; where that was not collected, that it was not.
+    pub(crate) fn tell(
+        &self,
+        before: Vec<EntryId>,
+        after: Vec<EntryId>,
+        recording: Option<Recording>,
+    ) {
+        let feed = &self.0.engine.feed;
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was committed for a caller who went away.
+        if *told != before {
+            feed.publish_lagged(self.0.id, &told, &before);
+        }
+        match recording {
+            Some(recording) => feed.publish(self.0.id, before, recording.into_changes()),
+            // Whoever began to listen meanwhile must not miss it.
+            None if before != after => feed.publish_lagged(self.0.id, &before, &after),
+            None => {}
+        }
+        *told = after;
     }
 
     pub(crate) async fn lock(&self) -> MutexGuard<'_, Option<State>> {
@@ -305,7 +332,7 @@ impl Database {
     }
 
     /// Tells what is here now; what is not durable yet only to who asks for it here.
-    fn publish(&self, state: &State, durability: Durability) {
+    fn publish(&self, state: &mut State, durability: Durability) {
         self.committed(state.count);
         let summary = Summary::of(state);
         match durability {

@@ -205,6 +205,14 @@ impl Feed {
         }
     }
 
+    /// Tells that the changes between two sets of tips are not told one by one.
+    pub(crate) fn publish_lagged(&self, database: DatabaseId, from: &[EntryId], to: &[EntryId]) {
+        let queues = self.queues();
+        for queue in queues.iter().filter(|queue| queue.filter.takes(database)) {
+            queue.lag(database, from, to);
+        }
+    }
+
     fn queues(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
         // A panic elsewhere leaves a list that is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -264,6 +272,15 @@ impl Queue {
                 (None, None) => {}
             }
         }
+        drop(waiting);
+        self.news.notify_one();
+    }
+
+    fn lag(&self, database: DatabaseId, from: &[EntryId], to: &[EntryId]) {
+        let set = |tips: &[EntryId]| tips.iter().copied().collect();
+        let mut waiting = self.waiting();
+        let lagged = waiting.lagged.entry(database);
+        lagged.or_insert_with(|| (set(from), BTreeSet::new())).1 = set(to);
         drop(waiting);
         self.news.notify_one();
     }

@@ -62,6 +62,8 @@ pub(crate) struct Chunk<'a> {
     authors: BTreeSet<u32>,
     /// What is to be told, if anybody listens.
     recording: Option<Recording>,
+    /// The tips before the first entry.
+    before: Option<Vec<EntryId>>,
     progress: Progress,
     /// Bytes that the commit will about have.
     weight: usize,
@@ -122,6 +124,7 @@ impl<'a> Chunk<'a> {
                 None => OpenViews::default(),
             },
             recording,
+            before: None,
             batch: WriteBatch::new(),
             extra: WriteBatch::new(),
             lanes: BTreeSet::new(),
@@ -150,9 +153,8 @@ impl<'a> Chunk<'a> {
     ) -> Result<Added, StoreError> {
         let nodes = self.database.nodes();
         let progress = &mut self.progress;
-        if let Some(recording) = &mut self.recording {
-            recording.begin(state);
-        }
+        self.before
+            .get_or_insert_with(|| state.tips.values().copied().collect());
         match place(
             state,
             nodes,
@@ -251,9 +253,9 @@ impl<'a> Chunk<'a> {
                 .await?;
             self.database.nodes().commit_pending();
             self.database.committed(state.count);
-            if let Some(recording) = self.recording.take() {
-                recording.publish(self.database);
-            }
+            let after: Vec<_> = state.tips.values().copied().collect();
+            let before = self.before.take().unwrap_or_else(|| after.clone());
+            self.database.tell(before, after, self.recording.take());
         }
         self.progress.committed = self.progress.report.stored;
         Ok(self.progress)

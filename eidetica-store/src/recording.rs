@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use eidetica_core::{DatabaseId, EntryId, PublicKey, SignedEntry};
+use eidetica_core::{DatabaseId, PublicKey, SignedEntry};
 use eidetica_crdt::{Row, RowChange, RowRange};
 
 use crate::{
@@ -23,8 +23,6 @@ const REBUILT_ROWS: usize = 16_384;
 #[derive(Debug)]
 pub(crate) struct Recording {
     peer: Option<PublicKey>,
-    /// The tips before.
-    tips: Option<Vec<EntryId>>,
     changes: Vec<Change>,
 }
 
@@ -32,15 +30,8 @@ impl Recording {
     pub(crate) fn new(peer: Option<PublicKey>) -> Self {
         Self {
             peer,
-            tips: None,
             changes: Vec::new(),
         }
-    }
-
-    /// Keeps the tips before the first entry.
-    pub(crate) fn begin(&mut self, state: &State) {
-        self.tips
-            .get_or_insert_with(|| state.tips.values().copied().collect());
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -74,10 +65,9 @@ impl Recording {
         });
     }
 
-    /// Tells what is committed now.
-    pub(crate) fn publish(self, database: &Database) {
-        let feed = &database.engine().feed;
-        feed.publish(database.id(), self.tips.unwrap_or_default(), self.changes);
+    /// The changes, in order.
+    pub(crate) fn into_changes(self) -> Vec<Change> {
+        self.changes
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use eidetica_core::{
     Arrival, DatabaseId, EntryId, Kind, PayloadHash, PublicKey, SignedEntry, StoreName,
-    authority::{AuthNode, AuthOperation, AuthorityGraph, NodeIndex, NodeSet},
+    authority::{AuthNode, AuthOperation, Authority, AuthorityGraph, NodeIndex, NodeSet},
 };
 
 use crate::{
@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(crate) rejudge: bool,
     /// How many entries there are when checkpoints are looked after again.
     pub(crate) next_look: u64,
+    /// By how many entries of the authority, and what they say.
+    authority: Option<(usize, Arc<Authority>)>,
 }
 
 impl State {
@@ -80,6 +82,7 @@ impl State {
             views: BTreeMap::new(),
             rejudge: false,
             next_look: 0,
+            authority: None,
         }
     }
 
@@ -204,6 +207,19 @@ impl State {
     /// Every entry of the authority.
     pub(crate) fn auth_all(&self) -> NodeSet {
         NodeSet::first(self.auth.len())
+    }
+
+    /// Who may do what, by everything that is here.
+    pub(crate) fn authority(&mut self) -> Arc<Authority> {
+        let count = self.auth.len();
+        match &self.authority {
+            Some((known, authority)) if *known == count => Arc::clone(authority),
+            _ => {
+                let authority = self.graph.authority(&self.auth_all());
+                self.authority = Some((count, Arc::clone(&authority)));
+                authority
+            }
+        }
     }
 
     /// The head row of this state.

@@ -3,15 +3,15 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
 use eidetica_core::{Arrival, EntryId};
 use eidetica_crdt::Value;
 use eidetica_store::{
-    Backend, BackendLimits, Database, Durability, Key, MemoryBackend, Snapshot, Storage,
-    StorageOptions, StoreError, StoreErrorKind, WriteBatch,
+    Backend, BackendLimits, Database, Durability, Key, MemoryBackend, Notice, Snapshot, Storage,
+    StorageOptions, StoreError, StoreErrorKind, Subscription, WriteBatch,
 };
 use eidetica_testkit::{SeededEntropy, SimClock, entries::device_key};
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -25,6 +25,8 @@ struct Gated {
     inner: MemoryBackend,
     gate: Semaphore,
     commits: AtomicU64,
+    /// Whether what is committed is never told to whoever commits.
+    is_silent: AtomicBool,
 }
 
 impl Gated {
@@ -33,6 +35,7 @@ impl Gated {
             inner: MemoryBackend::new(),
             gate: Semaphore::new(0),
             commits: AtomicU64::new(0),
+            is_silent: AtomicBool::new(false),
         })
     }
 
@@ -50,7 +53,11 @@ impl Backend for Gated {
     async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
         self.gate.acquire().await.unwrap().forget();
         self.commits.fetch_add(1, Ordering::SeqCst);
-        self.inner.commit(batch, durability).await
+        self.inner.commit(batch, durability).await?;
+        match self.is_silent.load(Ordering::SeqCst) {
+            true => std::future::pending().await,
+            false => Ok(()),
+        }
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
@@ -209,6 +216,53 @@ fn when_the_caller_that_commits_for_others_goes_away_they_find_out_or_do_it() {
             assert_eq!(log.iter().filter(|(_, entry)| entry.id() == id).count(), 1);
             assert!(log.len() <= 4, "{} entries", log.len());
         }
+    });
+}
+
+/// What a subscriber is told was left out: the tips before and behind.
+fn left_out(changes: &mut Subscription) -> [Vec<EntryId>; 2] {
+    let Some(Notice::Lagged { from, to, .. }) = changes.try_next() else {
+        panic!("nothing is said to be left out");
+    };
+    assert!(changes.try_next().is_none());
+    [from, to]
+}
+
+#[test]
+fn who_begins_to_listen_while_a_commit_is_written_is_told_of_it() {
+    block_on(async {
+        let (backend, database) = gated().await;
+        let before = database.frontier().tips;
+        let commit = begin(&database, "a", 1).await;
+        let mut changes = database.subscribe();
+        assert_eq!(get(&database, "a").await, None);
+        backend.let_through(1);
+        let id = commit.await.unwrap().unwrap();
+        assert_eq!(left_out(&mut changes), [before, vec![id]]);
+    });
+}
+
+#[test]
+fn what_is_committed_for_a_caller_who_went_away_is_told() {
+    block_on(async {
+        let (backend, database) = gated().await;
+        let before = database.frontier().tips;
+        let mut changes = database.subscribe();
+        let leader = begin(&database, "leader", 1).await;
+        let other = begin(&database, "other", 2).await;
+        backend.is_silent.store(true, Ordering::SeqCst);
+        backend.let_through(1);
+        while backend.commits.load(Ordering::SeqCst) < 3 {
+            tokio::task::yield_now().await;
+        }
+        backend.is_silent.store(false, Ordering::SeqCst);
+        leader.abort();
+        assert!(leader.await.unwrap_err().is_cancelled());
+        backend.let_through(1);
+        let id = other.await.unwrap().unwrap();
+        assert_eq!(get(&database, "leader").await, Some(Value::from(1)));
+        assert_eq!(database.frontier().tips, [id]);
+        assert_eq!(left_out(&mut changes), [before, vec![id]]);
     });
 }
 
