@@ -17,7 +17,7 @@ use crate::{
 /// Entries fetched.
 const ENTRIES: u64 = 100_000;
 /// Entries a second.
-const SPEED: f64 = 20_000.0;
+const SPEED: f64 = 40_000.0;
 /// MiB of either side.
 const MEMORY: f64 = 150.0;
 

@@ -88,8 +88,12 @@ impl Raw {
             for write in batch.writes() {
                 spaces.entry(space_of(write)?).or_default().push(write);
             }
+            let is_range = |write: &&Write| matches!(write, Write::RemoveRange(_));
             for writes in spaces.values_mut() {
-                writes.sort_by_key(key_of);
+                // Only single rows may change places.
+                if !writes.iter().any(is_range) {
+                    writes.sort_by_key(key_of);
+                }
             }
             let began = Instant::now();
             self.commit(&spaces)?;
@@ -111,7 +115,14 @@ impl Raw {
                     Write::Remove(key) => {
                         rows.remove(key.bytes.as_slice())?;
                     }
-                    _ => return Err("these commits remove no ranges".into()),
+                    Write::RemoveRange(range) => {
+                        let start = range.start.as_slice();
+                        match &range.end {
+                            Some(end) => rows.retain_in(start..end.as_slice(), |_, _| false)?,
+                            None => rows.retain_in(start.., |_, _| false)?,
+                        }
+                    }
+                    other => return Err(format!("an unknown write: {other:?}").into()),
                 }
             }
         }
@@ -139,7 +150,8 @@ fn table(space: Space) -> TableDefinition<'static, &'static [u8], &'static [u8]>
 fn space_of(write: &Write) -> Outcome<Space> {
     match write {
         Write::Put(key, _) | Write::Remove(key) => Ok(key.space),
-        _ => Err("these commits remove no ranges".into()),
+        Write::RemoveRange(range) => Ok(range.space),
+        other => Err(format!("an unknown write: {other:?}").into()),
     }
 }
 
