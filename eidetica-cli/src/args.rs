@@ -5,11 +5,16 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand};
 use eidetica::{DatabaseTicket, Level, PeerAddress, PublicKey, Subject, Value};
 
-use crate::form;
+use crate::{form, kind::StoreKind};
 
 const AFTER_HELP: &str = "\
 DB is an id, a unique beginning of one, or a unique name. PATH is a JSON Pointer (/a/b) or keys
-with dots between (a.b).
+with dots between (a.b). Where a list is, a number names an element (/items/0), and `-` what `put`
+appends (/items/-). In a table PATH is the id of a row, with a field of it if wanted
+(ID.title); `put` of an object at `-` adds a row and prints its id.
+
+A new store is a document, or a table with --kind table. Stores of other kinds are listed, and
+seen by `log`, `show` and `diff`.
 
 Data is kept in --data, else in $EIDETICA_DATA, else in $XDG_DATA_HOME/eidetica, else in
 ~/.local/share/eidetica. `init`, `id`, `db create`, `join`, `restore` and `serve` make it.
@@ -55,6 +60,8 @@ pub(crate) enum Command {
         db: String,
         store: String,
         path: String,
+        #[command(flatten)]
+        kind: KindArg,
         /// The value, in JSON; a text needs its quotes
         #[arg(value_name = "JSON", value_parser = form::parse_value, allow_hyphen_values = true)]
         value: Value,
@@ -63,9 +70,11 @@ pub(crate) enum Command {
     Get {
         db: String,
         store: String,
-        /// The whole store by default
+        /// The whole document by default
         #[arg(default_value = "")]
         path: String,
+        #[command(flatten)]
+        kind: KindArg,
         /// Shows the concurrent values that it won over, too
         #[arg(long)]
         conflicts: bool,
@@ -78,15 +87,33 @@ pub(crate) enum Command {
         db: String,
         store: String,
         path: String,
+        #[command(flatten)]
+        kind: KindArg,
     },
-    /// Lists the stores of a database, or the keys of a store
-    List { db: String, store: Option<String> },
+    /// Lists the stores of a database, the keys of a document, or the rows of a table
+    List {
+        db: String,
+        store: Option<String>,
+        #[command(flatten)]
+        kind: KindArg,
+        /// How many keys or rows at most
+        #[arg(long, value_name = "N", requires = "store")]
+        limit: Option<usize>,
+        /// Only what follows a key or a row's id, such as the last one listed
+        #[arg(long, value_name = "KEY", requires = "store")]
+        after: Option<String>,
+    },
     /// Writes rows: one JSON object a line
     Import {
         db: String,
         store: String,
         /// `-` reads standard input
         file: PathBuf,
+        #[command(flatten)]
+        kind: KindArg,
+        /// Each line is {"key","value"}, as `export --keys` writes them
+        #[arg(long, conflicts_with = "key")]
+        keys: bool,
         /// The field that names a row; without it rows get a new name each (UUIDv7)
         #[arg(long, value_name = "FIELD")]
         key: Option<String>,
@@ -97,9 +124,17 @@ pub(crate) enum Command {
     /// Prints rows, one JSON object a line, ascending by key
     ///
     /// With STORE each row as it is, so that what `import --key` read comes back; a row that is
-    /// no object is {"key","value"}. Without STORE every row of every store is
+    /// no object is {"key","value"}. Without STORE every row of every document and table is
     /// {"store","key","value"}.
-    Export { db: String, store: Option<String> },
+    Export {
+        db: String,
+        store: Option<String>,
+        #[command(flatten)]
+        kind: KindArg,
+        /// Each row as {"key","value"}, which `import --keys` reads
+        #[arg(long, requires = "store")]
+        keys: bool,
+    },
     /// Prints entries, the last to arrive first
     Log {
         db: String,
@@ -112,6 +147,10 @@ pub(crate) enum Command {
         /// Those of an author, named by the beginning of its key
         #[arg(long, value_name = "KEY")]
         author: Option<String>,
+        /// Those that came after an entry or beside it, named by the beginning of its id; may be
+        /// repeated, for what is in the past of none of them
+        #[arg(long, value_name = "ID")]
+        since: Vec<String>,
     },
     /// Prints an entry with its operations
     Show {
@@ -143,6 +182,8 @@ pub(crate) enum Command {
         db: String,
         store: String,
         path: String,
+        #[command(flatten)]
+        kind: KindArg,
         /// The entry, named by the beginning of its id; may be repeated
         #[arg(long, value_name = "ID", required = true)]
         at: Vec<String>,
@@ -235,6 +276,13 @@ pub(crate) enum Command {
     /// seals the new key if there is one.
     #[command(subcommand)]
     Passphrase(PassphraseCommand),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct KindArg {
+    /// The kind of the store, where it is new or programs wrote both
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<StoreKind>,
 }
 
 #[derive(Debug, Subcommand)]

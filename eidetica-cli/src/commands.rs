@@ -4,6 +4,8 @@ pub(crate) mod care;
 pub(crate) mod data;
 pub(crate) mod databases;
 pub(crate) mod device;
+pub(crate) mod diff;
 pub(crate) mod exchange;
 pub(crate) mod history;
+pub(crate) mod listing;
 pub(crate) mod members;

@@ -15,8 +15,9 @@ use self::steps::Demo;
 use crate::{
     failure::{Code, Failure},
     form,
+    kind::StoreKind,
     output::Output,
-    rows::Rows,
+    rows::{Keys, Rows},
     stop::stop_signal,
 };
 
@@ -31,8 +32,8 @@ pub(crate) async fn run(output: &Output, input: Option<&Path>) -> Result<Code, F
     let work = async {
         match input {
             None => {
-                let key = Some(HISTORY_KEY.to_owned());
-                let rows = Rows::new(Cursor::new(HISTORY), key);
+                let keys = Keys::Field(HISTORY_KEY.to_owned());
+                let rows = Rows::new(Cursor::new(HISTORY), keys, StoreKind::Doc);
                 show(output, rows, "redb's history").await
             }
             Some(file) => {
@@ -51,9 +52,9 @@ pub(crate) async fn run(output: &Output, input: Option<&Path>) -> Result<Code, F
 
 fn open(file: &Path) -> Result<Rows<BufReader<File>>, Failure> {
     let text = || -> Result<_, io::Error> { Ok(BufReader::new(File::open(file)?)) };
-    match Rows::new(text()?, None).check()? {
+    match Rows::new(text()?, Keys::New, StoreKind::Doc).check()? {
         0 => Err(Failure::new(Code::Failed, "there are no rows")),
-        _ => Ok(Rows::new(text()?, None)),
+        _ => Ok(Rows::new(text()?, Keys::New, StoreKind::Doc)),
     }
 }
 

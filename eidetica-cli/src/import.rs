@@ -2,12 +2,12 @@
 
 use std::io::BufRead;
 
-use eidetica::Database;
+use eidetica::{Database, Value};
 
 use crate::{
     failure::Failure,
     measure::Cost,
-    rows::{Row, Rows},
+    rows::{Goal, Row, Rows},
 };
 
 /// Rows that are durable so far.
@@ -35,17 +35,22 @@ pub(crate) async fn import<R: BufRead>(
         let mut last_line = first.line;
         let transaction = database.transaction().await?;
         let doc = transaction.doc(store)?;
+        let table = transaction.table::<Value>(store)?;
         let mut cost = Cost::default();
         let mut count = 0;
         let mut row = Some(first);
         while let Some(Row {
             line,
-            path,
+            goal,
             value,
             cost: own,
         }) = row.take()
         {
-            let set = doc.set(path, value).await;
+            let set = match goal {
+                Goal::Path(path) => doc.set(path, value).await,
+                Goal::Row(Some(id)) => table.set(&id, &value).await,
+                Goal::Row(None) => table.insert(&value).await.map(|_| ()),
+            };
             set.map_err(|e| Failure::from(e).at(&format!("line {line}")))?;
             cost = cost.and(own);
             count += 1;

@@ -4,13 +4,15 @@
 use eidetica::{
     Path, Value,
     core::limits::MAX_PAYLOAD_BYTES,
-    crdt::{MAX_DOC_OPERATIONS, MAX_INSERTED_BYTES, Segment},
+    crdt::{Leaf, MAX_DOC_OPERATIONS, MAX_INSERTED_BYTES, Segment},
 };
 
 use crate::failure::{Code, Failure};
 
 /// Bytes of a payload that are not operations: encoding, salt, kind, version and count.
 const PAYLOAD_HEAD_BYTES: usize = 32;
+/// Bytes of a write to a table's row that are not fields: its number, the id, the count.
+const ROW_HEAD_BYTES: usize = 24;
 /// Bytes of a position in a list that was just made, at most; in a path each may take two.
 const POSITION_BYTES: usize = 24;
 
@@ -29,6 +31,31 @@ impl Cost {
         let mut cost = Self::default();
         cost.operation(path, 0);
         cost.add(path, value)?;
+        Ok(cost)
+    }
+
+    /// What writing a whole row of a table takes.
+    pub(crate) fn of_row(row: &Value) -> Result<Self, Failure> {
+        let mut cost = Self {
+            bytes: ROW_HEAD_BYTES,
+            operations: 1,
+            elements: 0,
+        };
+        let mut left = vec![(Path::root(), row)];
+        while let Some((path, value)) = left.pop() {
+            match value {
+                Value::Map(map) if path.is_root() || !map.is_empty() => {
+                    for (key, value) in map {
+                        left.push((path.key(key).map_err(|e| failed(&e))?, value));
+                    }
+                }
+                value => {
+                    let leaf = Leaf::new(value).map_err(|e| failed(&e))?;
+                    let (path, leaf) = (path.as_bytes().len(), leaf.as_bytes().len());
+                    cost.bytes += path + varint(path as u128) + leaf + varint(leaf as u128) + 1;
+                }
+            }
+        }
         Ok(cost)
     }
 

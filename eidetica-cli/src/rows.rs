@@ -6,23 +6,45 @@ use std::{
     io::{BufRead, Read},
 };
 
-use eidetica::{Path, Value};
+use eidetica::{Path, RowId, Value};
 use uuid::Uuid;
 
 use crate::{
     failure::{Code, Failure},
     form,
+    kind::StoreKind,
     measure::Cost,
+    place::row_id,
 };
 
 /// Bytes of a line at most. What fits in an entry is shorter even with every character escaped.
 const MAX_LINE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// What names rows.
+#[derive(Debug, Clone)]
+pub(crate) enum Keys {
+    /// Each gets a new name.
+    New,
+    /// A field of theirs.
+    Field(String),
+    /// Each line is `{"key","value"}`.
+    Beside,
+}
+
+/// Where a row goes.
+#[derive(Debug)]
+pub(crate) enum Goal {
+    /// A key of a document.
+    Path(Path),
+    /// A row of a table; `None`: a new one.
+    Row(Option<RowId>),
+}
+
 /// A row and the line it stands on, counted from 1.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) line: u64,
-    pub(crate) path: Path,
+    pub(crate) goal: Goal,
     pub(crate) value: Value,
     pub(crate) cost: Cost,
 }
@@ -31,7 +53,8 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Rows<R> {
     reader: R,
-    key: Option<String>,
+    keys: Keys,
+    kind: StoreKind,
     line: u64,
     bytes: u64,
     buffer: Vec<u8>,
@@ -46,12 +69,13 @@ struct Seen {
 }
 
 impl<R: BufRead> Rows<R> {
-    /// Rows whose keys are in a field of theirs, or new ones. A key that comes twice is an error.
-    pub(crate) fn new(reader: R, key: Option<String>) -> Self {
-        let seen = key.is_some().then(Seen::default);
+    /// Rows for a store of a kind. A key that comes twice is an error.
+    pub(crate) fn new(reader: R, keys: Keys, kind: StoreKind) -> Self {
+        let seen = (!matches!(keys, Keys::New)).then(Seen::default);
         Self {
             reader,
-            key,
+            keys,
+            kind,
             line: 0,
             bytes: 0,
             buffer: Vec::new(),
@@ -113,23 +137,52 @@ impl<R: BufRead> Rows<R> {
         if value.as_map().is_none() {
             return Err(failed("a row is a JSON object, {…}".to_owned()));
         }
-        let key = match &self.key {
-            None => Uuid::now_v7().to_string(),
-            Some(field) => key_of(&value, field)?,
+        let (key, value) = match &self.keys {
+            Keys::New => (None, value),
+            Keys::Field(field) => (Some(key_of(&value, field)?), value),
+            Keys::Beside => {
+                let (key, value) = split(value)?;
+                (Some(key), value)
+            }
         };
-        if let Some(seen) = &mut self.seen {
-            seen.add(&key, self.line)?;
+        if let (Some(seen), Some(key)) = (&mut self.seen, &key) {
+            seen.add(key, self.line)?;
         }
-        let path = Path::root().key(&key).map_err(|e| failed(e.to_string()))?;
-        let cost = Cost::of(&path, &value)?;
+        let (goal, cost) = match self.kind {
+            StoreKind::Doc => {
+                let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
+                let path = Path::root().key(&key).map_err(|e| failed(e.to_string()))?;
+                let cost = Cost::of(&path, &value)?;
+                (Goal::Path(path), cost)
+            }
+            StoreKind::Table => {
+                let id = key.as_deref().map(row_id).transpose();
+                let id = id.map_err(|e| e.with_code(Code::Failed))?;
+                if value.as_map().is_none() {
+                    return Err(failed("a table's row is a JSON object, {…}".to_owned()));
+                }
+                (Goal::Row(id), Cost::of_row(&value)?)
+            }
+        };
         cost.check()?;
         Ok(Row {
             line: self.line,
-            path,
+            goal,
             value,
             cost,
         })
     }
+}
+
+/// The key and the value of `{"key","value"}`.
+fn split(line: Value) -> Result<(String, Value), Failure> {
+    let key = key_of(&line, "key")?;
+    let value = match line {
+        Value::Map(mut map) => map.remove("value"),
+        _ => None,
+    };
+    let missing = || Failure::new(Code::Failed, "the line has no field `value`");
+    Ok((key, value.ok_or_else(missing)?))
 }
 
 fn key_of(row: &Value, field: &str) -> Result<String, Failure> {

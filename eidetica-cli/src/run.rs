@@ -3,12 +3,17 @@
 use eidetica::{Instance, PeerAddress};
 
 use crate::{
-    args::{Args, Command, DbCommand, PassphraseCommand},
-    commands::{care, data, databases, device, exchange, history, members},
+    args::{Args, Command, DbCommand, KindArg, PassphraseCommand},
+    commands::{
+        care,
+        data::{self, Target},
+        databases, device, diff, exchange, history, listing, members,
+    },
     demo,
     failure::{Code, Failure},
     home::Home,
     output::{Audience, Output},
+    rows::Keys,
     serve,
 };
 
@@ -84,49 +89,96 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
             db,
             store,
             path,
+            kind,
             value,
-        } => data::put(session, &db, &store, &path, value).await?,
+        } => data::put(session, target(&db, &store, &path, &kind), value).await?,
         Command::Get {
             db,
             store,
             path,
-            conflicts: false,
+            kind,
+            conflicts,
             at,
-        } => data::get(session, &db, &store, &path, &at).await?,
-        Command::Get {
-            db, store, path, ..
-        } => data::get_with_conflicts(session, &db, &store, &path).await?,
-        Command::Del { db, store, path } => data::del(session, &db, &store, &path).await?,
-        Command::List { db, store: None } => data::list_stores(session, &db).await?,
+        } => {
+            let from = target(&db, &store, &path, &kind);
+            match conflicts {
+                true => data::get_with_conflicts(session, from).await?,
+                false => data::get(session, from, &at).await?,
+            }
+        }
+        Command::Del {
+            db,
+            store,
+            path,
+            kind,
+        } => data::del(session, target(&db, &store, &path, &kind)).await?,
+        Command::List {
+            db, store: None, ..
+        } => listing::stores(session, &db).await?,
         Command::List {
             db,
             store: Some(store),
-        } => data::list_keys(session, &db, &store).await?,
+            kind,
+            limit,
+            after,
+        } => {
+            let range = listing::Range {
+                after: after.as_deref(),
+                limit,
+            };
+            listing::keys(session, &db, &store, kind.kind, range).await?;
+        }
         Command::Import {
             db,
             store,
             file,
+            kind,
+            keys,
             key,
             batch,
-        } => data::import(session, &db, &store, &file, key, batch).await?,
-        Command::Export { db, store } => data::export(session, &db, store.as_deref()).await?,
+        } => {
+            let keys = match key {
+                Some(field) => Keys::Field(field),
+                None if keys => Keys::Beside,
+                None => Keys::New,
+            };
+            let file = &file;
+            let from = data::Source { file, keys, batch };
+            data::import(session, &db, &store, kind.kind, from).await?;
+        }
+        Command::Export {
+            db,
+            store,
+            kind,
+            keys,
+        } => listing::export(session, &db, store.as_deref(), kind.kind, keys).await?,
         Command::Log {
             db,
             limit,
             store,
             author,
-        } => history::log(session, &db, limit, store.as_deref(), author.as_deref()).await?,
+            since,
+        } => {
+            let wanted = history::Wanted {
+                limit,
+                store: store.as_deref(),
+                author: author.as_deref(),
+                since: &since,
+            };
+            history::log(session, &db, wanted).await?;
+        }
         Command::Show { db, id } => history::show(session, &db, &id).await?,
         Command::Graph { db, limit } => history::graph(session, &db, limit).await?,
         Command::Diff { db, before, after } => {
-            history::diff(session, &db, &before, after.as_deref()).await?;
+            diff::diff(session, &db, &before, after.as_deref()).await?;
         }
         Command::Revert {
             db,
             store,
             path,
+            kind,
             at,
-        } => history::revert(session, &db, &store, &path, &at).await?,
+        } => history::revert(session, target(&db, &store, &path, &kind), &at).await?,
         Command::Members { db } => members::list(session, &db).await?,
         Command::Grant {
             db,
@@ -152,4 +204,13 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
         Command::Passphrase(PassphraseCommand::Remove) => care::remove_passphrase(session).await?,
     }
     Ok(Code::Done)
+}
+
+fn target<'a>(db: &'a str, store: &'a str, path: &'a str, kind: &KindArg) -> Target<'a> {
+    Target {
+        db,
+        store,
+        kind: kind.kind,
+        path,
+    }
 }

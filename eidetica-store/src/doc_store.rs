@@ -8,7 +8,7 @@ use eidetica_crdt::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Database, IntoPath, StoreError, StoreErrorKind,
+    Database, IntoPath, Snapshot, StoreError, StoreErrorKind,
     kind::doc_kind,
     rows::{corrupt, invalid},
     transaction::current_view,
@@ -102,14 +102,20 @@ impl DocStore {
 
     /// The view with a range in memory.
     async fn load(&self, range: &RowRange) -> Result<OpenView, StoreError> {
-        let kind = doc_kind();
-        if let Some(frontier) = &self.at {
-            return self.database.view_at(frontier, &self.store, &kind).await;
-        }
-        let snapshot = self.database.engine().backend.snapshot().await?;
-        let mut view = current_view(&*snapshot, &self.database, &self.store, &kind).await?;
+        let (snapshot, mut view) = self.open().await?;
         view.load(&*snapshot, range).await?;
         Ok(view)
+    }
+
+    /// The view, as of a frontier whole, else with nothing in memory, and what it is loaded from.
+    pub(crate) async fn open(&self) -> Result<(Box<dyn Snapshot>, OpenView), StoreError> {
+        let kind = doc_kind();
+        let snapshot = self.database.engine().backend.snapshot().await?;
+        let view = match &self.at {
+            Some(frontier) => self.database.view_at(frontier, &self.store, &kind).await?,
+            None => current_view(&*snapshot, &self.database, &self.store, &kind).await?,
+        };
+        Ok((snapshot, view))
     }
 }
 

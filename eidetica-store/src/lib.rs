@@ -9,6 +9,7 @@ mod database;
 mod device;
 mod difference;
 mod doc_draft;
+mod doc_page;
 mod doc_store;
 mod doctor;
 mod draft;

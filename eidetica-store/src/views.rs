@@ -77,6 +77,11 @@ impl OpenView {
         &mut self.view
     }
 
+    /// Where its rows are in the backend; `None` if they are all in memory.
+    pub(crate) fn prefix(&self) -> Option<&[u8]> {
+        self.stored.as_deref()
+    }
+
     /// Whether its rows are in the backend, not all in memory.
     pub(crate) fn is_stored(&self) -> bool {
         self.stored.is_some()

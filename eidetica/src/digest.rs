@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use eidetica_crdt::{Crdt, Doc, Value};
-use eidetica_store::Database;
+use eidetica_store::{Database, DocStore};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+
+/// Keys of a document read at once.
+const PAGE_KEYS: usize = 1024;
+/// UTF-16 orders the characters from here on behind those above U+FFFF; UTF-8 does not.
+const FIRST_BEHIND_SURROGATES: char = '\u{e000}';
 
 /// The SHA-256 of everything that the documents of a database show, as canonical JSON
 /// (RFC 8785) of `{store: value}`. Reserved stores and values that lost a conflict are left
@@ -35,24 +40,72 @@ use crate::Error;
 /// # Cancel safety
 /// Nothing happens.
 pub async fn content_digest(database: &Database) -> Result<[u8; 32], Error> {
-    let mut hash = Sha256::new();
+    let mut digest = Sha256::new();
     let mut separator = "{";
     for (store, kind) in database.stores().await? {
         if store.as_str().starts_with('_') || kind.as_str() != Doc::KIND {
             continue;
         }
         // Names of stores are ASCII, so they come in the order of UTF-16.
-        hash.update(separator);
-        write_text(store.as_str(), &mut |text| hash.update(text));
-        hash.update(":");
-        let value = database.doc(store.as_str())?.get("").await?;
-        write(&value.unwrap_or(Value::empty_map()), &mut |text| {
-            hash.update(text);
-        });
+        digest.update(separator);
+        write_text(store.as_str(), &mut |text| digest.update(text));
+        digest.update(":");
+        add_document(&database.doc(store.as_str())?, &mut digest).await?;
         separator = ",";
     }
-    hash.update(if separator == "{" { "{}" } else { "}" });
-    Ok(hash.finalize().into())
+    digest.update(if separator == "{" { "{}" } else { "}" });
+    Ok(digest.finalize().into())
+}
+
+/// Adds a document, of which a page at a time is in memory.
+async fn add_document(doc: &DocStore, digest: &mut Sha256) -> Result<(), Error> {
+    let mut out = |text: &str| digest.update(text);
+    let mut separator = "{";
+    let mut group: Vec<(String, Value)> = Vec::new();
+    let mut last: Option<String> = None;
+    loop {
+        let page = doc.page(last.as_deref(), PAGE_KEYS).await?;
+        last = page.last().map(|(key, _)| key.clone());
+        let is_last = page.len() < PAGE_KEYS;
+        for (key, value) in page {
+            if group
+                .first()
+                .is_some_and(|(first, _)| stem(first) != stem(&key))
+            {
+                write_fields(std::mem::take(&mut group), &mut separator, &mut out);
+            }
+            group.push((key, value));
+        }
+        if is_last {
+            write_fields(group, &mut separator, &mut out);
+            out(if separator == "{" { "{}" } else { "}" });
+            return Ok(());
+        }
+    }
+}
+
+/// What of a key comes before its first character that UTF-8 and UTF-16 order differently. Keys
+/// with the same stem and such a character stand together in both orders; others are alone.
+fn stem(key: &str) -> (&str, bool) {
+    match key.find(|c| c >= FIRST_BEHIND_SURROGATES) {
+        Some(at) => (&key[..at], true),
+        None => (key, false),
+    }
+}
+
+fn write_fields(
+    mut fields: Vec<(String, Value)>,
+    separator: &mut &str,
+    out: &mut impl FnMut(&str),
+) {
+    fields.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    for (key, value) in fields {
+        out(separator);
+        write_text(&key, out);
+        out(":");
+        write(&value, out);
+        *separator = ",";
+    }
 }
 
 /// Writes a value, which is at most 64 levels deep.

@@ -1,59 +1,92 @@
-//! Owns the commands about what was: entries and what they did, what differs between two of them,
-//! and the way back.
+//! Owns the commands about what was: entries and what they did, and the way back. What differs
+//! between two of them is `diff`'s.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use eidetica::{
     Database, EntryId, Value,
     core::{Arrival, Payload, SignedEntry, authority::AuthOperation},
-    crdt::{Container, Crdt, Doc, DocOp, Item, Path, TableKind, TableOp},
-    store::Diff,
+    crdt::{Container, Crdt, Doc, DocOp, Item, TableKind, TableOp},
 };
 
 use crate::{
-    commands::data::nothing_at,
+    commands::data::Target,
     failure::{Code, Failure},
     form,
+    kind::StoreKind,
+    place::{Place, RowPlace, nothing_at},
     run::Session,
 };
 
 /// Entries looked at at once.
 const CHUNK_ENTRIES: usize = 1024;
 
-/// `log`.
-pub(crate) async fn log(
-    session: &Session,
-    db: &str,
-    limit: Option<usize>,
-    store: Option<&str>,
-    author: Option<&str>,
-) -> Result<(), Failure> {
-    let database = session.instance.find_database(db).await?;
-    let author = author.map(|author| author.trim_start_matches("ed25519:"));
-    let is_wanted = |entry: &SignedEntry| {
+/// Which entries `log` shows.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) limit: Option<usize>,
+    pub(crate) store: Option<&'a str>,
+    pub(crate) author: Option<&'a str>,
+    pub(crate) since: &'a [String],
+}
+
+impl Wanted<'_> {
+    fn takes(&self, entry: &SignedEntry) -> bool {
         let header = entry.header();
         let changes = |store| header.changes.iter().any(|c| c.store.as_str() == store);
-        let key = header.author.to_string();
-        store.is_none_or(changes)
-            && author.is_none_or(|author| key.trim_start_matches("ed25519:").starts_with(author))
+        let bare = |key: &str| key.trim_start_matches("ed25519:").to_owned();
+        let key = bare(&header.author.to_string());
+        self.store.is_none_or(changes)
+            && self
+                .author
+                .is_none_or(|author| key.starts_with(&bare(author)))
+    }
+}
+
+/// `log`.
+pub(crate) async fn log(session: &Session, db: &str, wanted: Wanted<'_>) -> Result<(), Failure> {
+    let database = session.instance.find_database(db).await?;
+    let since = match wanted.since {
+        [] => None,
+        since => Some(arrivals_since(&database, &frontier(&database, since).await?).await?),
     };
-    let mut left = limit.unwrap_or(usize::MAX);
+    let oldest_wanted = match &since {
+        None => Some(Arrival(0)),
+        Some(since) => since.first().copied(),
+    };
+    let mut left = wanted.limit.unwrap_or(usize::MAX);
     let mut before = Arrival(u64::MAX);
-    while left > 0 {
+    while left > 0 && oldest_wanted.is_some_and(|oldest| oldest < before) {
         let chunk = database.log_before(before, left.min(CHUNK_ENTRIES)).await?;
         let Some((oldest, _)) = chunk.last() else {
             break;
         };
         before = *oldest;
-        for (_, entry) in chunk.iter().filter(|(_, entry)| is_wanted(entry)) {
-            if left == 0 {
-                break;
+        for (arrival, entry) in &chunk {
+            let is_since = since.as_ref().is_none_or(|since| since.contains(arrival));
+            if left > 0 && is_since && wanted.takes(entry) {
+                left -= 1;
+                session.output.item(summary(entry), || line(entry))?;
             }
-            left -= 1;
-            session.output.item(summary(entry), || line(entry))?;
         }
     }
     session.output.end()
+}
+
+/// Where the entries are in the log that are not in the past of a frontier, nor in it.
+async fn arrivals_since(
+    database: &Database,
+    frontier: &[EntryId],
+) -> Result<BTreeSet<Arrival>, Failure> {
+    let mut entries = database.difference(frontier, Arrival(0)).await?;
+    let mut arrivals = BTreeSet::new();
+    loop {
+        let chunk = entries.next_chunk(CHUNK_ENTRIES).await?;
+        if chunk.is_empty() {
+            return Ok(arrivals);
+        }
+        arrivals.extend(chunk.iter().map(|(arrival, _)| *arrival));
+    }
 }
 
 fn summary(entry: &SignedEntry) -> Value {
@@ -266,66 +299,7 @@ pub(crate) async fn graph(session: &Session, db: &str, limit: usize) -> Result<(
     session.output.answer(&Value::Null, || graph)
 }
 
-/// `diff`.
-pub(crate) async fn diff(
-    session: &Session,
-    db: &str,
-    before: &str,
-    after: Option<&str>,
-) -> Result<(), Failure> {
-    let database = session.instance.find_database(db).await?;
-    let before = vec![find_entry(&database, before).await?];
-    let after = match after {
-        Some(after) => vec![find_entry(&database, after).await?],
-        None => database.frontier().tips,
-    };
-    for diff in database.diff(&before, &after).await? {
-        let store = diff.store.as_str();
-        match diff.diff {
-            Diff::Values(values) => {
-                for (path, (before, after)) in values {
-                    difference(session, store, &path, before, after)?;
-                }
-            }
-            Diff::Rows { before, after } => {
-                let there = || Some(Value::from(true));
-                for row in before {
-                    difference(session, store, &row.path, there(), None)?;
-                }
-                for row in after {
-                    difference(session, store, &row.path, None, there())?;
-                }
-            }
-            _ => {}
-        }
-    }
-    session.output.end()
-}
-
-fn difference(
-    session: &Session,
-    store: &str,
-    path: &Path,
-    before: Option<Value>,
-    after: Option<Value>,
-) -> Result<(), Failure> {
-    let mut line = format!("{store} {path}");
-    for (sign, side) in [("-", &before), ("+", &after)] {
-        if let Some(value) = side {
-            let _ = write!(line, "\n{sign} {}", form::to_json(value)?);
-        }
-    }
-    // A side without a value is left out: null is a value.
-    let mut fields = vec![
-        ("store", Value::from(store)),
-        ("path", path.to_string().into()),
-    ];
-    fields.extend(before.map(|value| ("before", value)));
-    fields.extend(after.map(|value| ("after", value)));
-    session.output.item(map(fields), || line)
-}
-
-fn map(fields: Vec<(&str, Value)>) -> Value {
+pub(crate) fn map(fields: Vec<(&str, Value)>) -> Value {
     let fields = fields.into_iter();
     Value::Map(
         fields
@@ -337,19 +311,37 @@ fn map(fields: Vec<(&str, Value)>) -> Value {
 /// `revert`.
 pub(crate) async fn revert(
     session: &Session,
-    db: &str,
-    store: &str,
-    path: &str,
+    of: Target<'_>,
     at: &[String],
 ) -> Result<(), Failure> {
-    let database = session.instance.find_database(db).await?;
+    let (database, kind) = of.open(session).await?;
     let frontier = frontier(&database, at).await?;
     let transaction = database.transaction().await?;
-    let doc = transaction.doc(store)?;
-    let before = doc.get(path).await?;
-    let held = doc.restore(path, &frontier).await?;
+    let (before, held) = match kind {
+        StoreKind::Doc => {
+            let doc = transaction.doc(of.store)?;
+            let path = Place::find(&doc, of.path).await?.of_value(of.path)?;
+            (doc.get(&path).await?, doc.restore(path, &frontier).await?)
+        }
+        StoreKind::Table => {
+            let place = RowPlace::parse(of.path)?;
+            let id = place.of_row(of.path)?;
+            if !place.field.is_empty() {
+                let message = "a table is brought back by whole rows";
+                return Err(Failure::new(Code::Usage, message));
+            }
+            let then = database.at(&frontier).await?.table::<Value>(of.store)?;
+            let table = transaction.table::<Value>(of.store)?;
+            let (before, held) = (table.get(&id).await?, then.get(&id).await?);
+            match &held {
+                Some(row) => table.set(&id, row).await?,
+                None => _ = table.delete(&id).await?,
+            }
+            (before, held)
+        }
+    };
     if before.is_none() && held.is_none() {
-        return Err(nothing_at(path));
+        return Err(nothing_at(of.path));
     }
     Box::pin(transaction.commit()).await?;
     let held = held.unwrap_or(Value::Null);
@@ -366,7 +358,7 @@ pub(crate) async fn frontier(database: &Database, at: &[String]) -> Result<Vec<E
 }
 
 /// The entry whose id begins with a text.
-async fn find_entry(database: &Database, text: &str) -> Result<EntryId, Failure> {
+pub(crate) async fn find_entry(database: &Database, text: &str) -> Result<EntryId, Failure> {
     let found = database.ids_beginning(text, 2).await?;
     match found.as_slice() {
         [id] if !text.is_empty() => Ok(*id),

@@ -13,3 +13,4 @@ mod kills;
 mod serving;
 mod situations;
 mod strangers;
+mod tables;

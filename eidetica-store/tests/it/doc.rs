@@ -3,6 +3,7 @@
 
 mod counters;
 mod lists;
+mod pages;
 
 use eidetica_core::authority::Level;
 use eidetica_crdt::{Path, Segment, Value};

@@ -10,6 +10,7 @@ mod blocking;
 mod care;
 mod custom_kind;
 mod devices;
+mod digest;
 mod durability;
 mod fixture;
 mod flipped_bit;
