@@ -39,6 +39,7 @@ macro_rules! waiting {
     )*};
 }
 
+mod care;
 mod database;
 mod feed;
 mod runtime;

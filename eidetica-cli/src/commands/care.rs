@@ -125,48 +125,43 @@ pub(crate) async fn dump(
     if dbs.is_empty() {
         databases = session.instance.databases().await?;
     }
-    let progress = Progress::entries(&session.output);
-    let mut done = DumpProgress {
-        entries: 0,
-        bytes: 0,
-    };
-    let tell = |now: DumpProgress| {
-        done = now;
-        show(&progress, now);
-    };
-    let storage = session.instance.storage();
+    let instance = &session.instance;
+    let tell = showing(session);
     if file == Path::new("-") {
         if !session.listening.is_empty() {
             let message = "standard output is where the answers go; name a file";
             return Err(Failure::new(Code::Usage, message));
         }
         let to = BufWriter::new(io::stdout());
-        return Ok(Box::pin(storage.dump(&databases, to, tell)).await?);
+        instance.dump(&databases, to, tell).await?;
+        return Ok(());
     }
     let at = |e: Failure| e.at(&file.display().to_string());
     let to = NewFile::beside(file, force).map_err(at)?;
-    let written = Box::pin(storage.dump(&databases, BufWriter::new(&to.open), tell)).await;
-    written.map_err(|e| at(e.into()))?;
+    let open = to.open.try_clone().map_err(|e| at(e.into()))?;
+    let written = instance.dump(&databases, BufWriter::new(open), tell).await;
+    let entries = written.map_err(|e| at(e.into()))?;
     to.put(file, force).map_err(at)?;
-    drop(progress);
     let count = databases.len() as u64;
     let value = Value::from([
         ("databases", Value::from(count)),
-        ("entries", done.entries.into()),
+        ("entries", entries.into()),
     ]);
     session.output.answer(&value, || {
         let databases = form::counted(count, "database", "databases");
-        let entries = form::counted(done.entries, "entry", "entries");
+        let entries = form::counted(entries, "entry", "entries");
         format!("dumped {databases} with {entries}")
     })
 }
 
-fn show(progress: &Progress, done: DumpProgress) {
-    let entries = form::counted(done.entries, "entry", "entries");
-    progress.set(
-        done.entries,
-        format!("{entries}, {}", form::size(done.bytes)),
-    );
+/// What shows how far a dump or a restore is.
+fn showing(session: &Session) -> impl FnMut(DumpProgress) + Send + 'static {
+    let progress = Progress::entries(&session.output);
+    move |done| {
+        let entries = form::counted(done.entries, "entry", "entries");
+        let bytes = form::size(done.bytes);
+        progress.set(done.entries, format!("{entries}, {bytes}"));
+    }
 }
 
 /// A file that is written beside its place, and removed if it never gets there.
@@ -226,22 +221,20 @@ fn refuse_existing(place: &Path, force: bool) -> Result<(), Failure> {
 
 /// `restore`.
 pub(crate) async fn restore(session: &Session, file: &Path) -> Result<(), Failure> {
-    let progress = Progress::entries(&session.output);
-    let tell = |done: DumpProgress| show(&progress, done);
-    let storage = session.instance.storage();
+    let instance = &session.instance;
+    let tell = showing(session);
     let restored = if file == Path::new("-") {
         if !session.listening.is_empty() {
             let message = "standard input is where the commands come from; name a file";
             return Err(Failure::new(Code::Usage, message));
         }
-        Box::pin(storage.restore(io::stdin(), tell)).await?
+        instance.restore(io::stdin(), tell).await?
     } else {
         let at = |e: Failure| e.at(&file.display().to_string());
         let from = File::open(file).map_err(|e| at(e.into()))?;
-        let restored = Box::pin(storage.restore(from, tell)).await;
+        let restored = instance.restore(from, tell).await;
         restored.map_err(|e| at(e.into()))?
     };
-    drop(progress);
     for of in restored {
         let value = Value::from([
             ("database", Value::from(of.database.to_string())),

@@ -7,8 +7,8 @@ use eidetica_core::{
 };
 use eidetica_crdt::{Crdt, Row};
 use eidetica_store::{
-    Changes, Database, DatabaseAt, Difference, EntryChanges, IntoPath, StoreDiff, StoreError,
-    StoreViews, Summary,
+    Changes, Database, DatabaseAt, Difference, EntryChanges, IngestReport, IntoPath, Offer,
+    StoreDiff, StoreError, StoreViews, Summary,
 };
 
 use super::{
@@ -189,6 +189,35 @@ impl BlockingDatabase {
         /// # Errors
         /// The backend failed.
         fn log(&self, limit: usize) -> Result<Vec<(Arrival, SignedEntry)>, StoreError>;
+
+        /// At most `limit` entries that arrived last before another, the newest first.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn log_before(
+            &self,
+            before: Arrival,
+            limit: usize,
+        ) -> Result<Vec<(Arrival, SignedEntry)>, StoreError>;
+
+        /// Ids of entries that begin, as text, with these characters; at most `max`.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn ids_beginning(&self, text: &str, max: usize) -> Result<Vec<EntryId>, StoreError>;
+
+        /// At most `max` entries spread over the log: the newest, then further and further apart,
+        /// the root last.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn sample(&self, max: usize) -> Result<Vec<EntryId>, StoreError>;
+
+        /// Takes in entries of others, as [`Database::ingest`] does.
+        ///
+        /// # Errors
+        /// The backend failed; what was stored stays.
+        fn ingest(&self, offer: Offer) -> Result<IngestReport, StoreError>;
 
         /// Every row of a view, in order: what equal databases have alike but for the arrivals.
         ///

@@ -66,6 +66,17 @@ impl BlockingDocStore {
         /// # Errors
         /// There is no such element, the path is none, or the backend failed.
         fn element(&self, list: impl IntoPath, index: usize) -> Result<Path, StoreError>;
+
+        /// The values at the keys of the document that follow one, ascending by key, at most
+        /// `max`; fewer only at the end. Each page is read from one state.
+        ///
+        /// # Errors
+        /// The key is too long for a path, or the backend failed.
+        fn page(
+            &self,
+            after: Option<&str>,
+            max: usize,
+        ) -> Result<Vec<(String, Value)>, StoreError>;
     }
 }
 

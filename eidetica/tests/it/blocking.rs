@@ -402,3 +402,54 @@ fn two_devices_converge_over_each_transport() {
     let names: BTreeSet<_> = database.stores().unwrap();
     assert!(names.iter().any(|(store, _)| store.as_str() == "notes"));
 }
+
+#[test]
+fn data_is_looked_after_without_async() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data.redb");
+    let instance = in_file(&file).open_blocking().unwrap();
+    let database = instance.create_database("test").unwrap();
+    for n in 0..50 {
+        write(&database, "n", n);
+    }
+    assert_eq!(instance.doctor().unwrap(), []);
+    assert!(instance.repair(|_| {}).unwrap().is_complete());
+    let mut dump = Vec::new();
+    let mut told = 0;
+    let tell = |_| told += 1;
+    let written = instance.dump(&[database.id()], &mut dump, tell).unwrap();
+    assert_eq!(written, 51);
+    assert!(told > 0);
+    let other = self::instance();
+    let restored = other.restore(dump.as_slice(), |_| {}).unwrap();
+    assert_eq!(restored[0].stored, 51);
+    let copy = other.database(database.id()).unwrap();
+    assert_eq!(read(&copy, "n"), Some(49.into()));
+
+    let tip = database.frontier().tips[0];
+    let beginning = &tip.to_string()[..10];
+    assert_eq!(database.ids_beginning(beginning, 2).unwrap(), [tip]);
+    let log = database.log(3).unwrap();
+    assert_eq!(database.log_before(log[0].0, 2).unwrap(), log[1..]);
+    assert_eq!(database.sample(2).unwrap()[0], tip);
+    let page = database.doc("notes").unwrap().page(None, 9).unwrap();
+    assert_eq!(page, [("n".to_owned(), 49.into())]);
+
+    assert!(!instance.is_sealed().unwrap());
+    instance.set_passphrase(Some("open sesame".into())).unwrap();
+    assert!(instance.is_sealed().unwrap());
+    let compacted = instance.compact().unwrap();
+    assert!(compacted.after <= compacted.before);
+    drop((database, instance));
+    assert_eq!(
+        in_file(&file).open_blocking().unwrap_err().kind(),
+        ErrorKind::Passphrase
+    );
+    let opened = in_file(&file)
+        .passphrase("open sesame")
+        .open_blocking()
+        .unwrap();
+    opened.set_passphrase(None).unwrap();
+    drop(opened);
+    assert!(in_file(&file).open_blocking().is_ok());
+}

@@ -1,12 +1,21 @@
 //! Looking after data: what was dumped and restored, or lost and repaired, meets other devices as
 //! before; a sealed key opens with its passphrase alone.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+};
 
 use eidetica::{
     Database, ErrorKind, Instance,
     store::{Backend, Key, KeyRange, Order, RedbBackend, RedbOptions, Space, WriteBatch},
 };
+use tokio::sync::oneshot;
 
 use crate::devices::{TRANSPORTS, instance, join, listen, shared, write};
 
@@ -200,4 +209,61 @@ async fn compacting_keeps_everything() {
     let in_memory = Instance::builder().open().await.unwrap();
     let refused = in_memory.compact().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
+}
+
+/// A file in memory that tells when it is written to, and waits until it may go on.
+struct Slow {
+    begun: Option<oneshot::Sender<()>>,
+    go_on: mpsc::Receiver<()>,
+    ended: mpsc::Sender<()>,
+    writes: Arc<AtomicUsize>,
+}
+
+impl io::Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        if let Some(begun) = self.begun.take() {
+            begun.send(()).unwrap();
+            // Ends with an error when the test ends early.
+            let _ = self.go_on.recv();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        let _ = self.ended.send(());
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_slow_file_holds_up_no_task_and_a_dump_that_nobody_waits_for_ends() {
+    let instance = instance().await;
+    let database = instance.create_database("test").await.unwrap();
+    let (begun, has_begun) = oneshot::channel();
+    let (let_go, go_on) = mpsc::channel();
+    let (ended, has_ended) = mpsc::channel();
+    let writes = Arc::default();
+    let file = Slow {
+        begun: Some(begun),
+        go_on,
+        ended,
+        writes: Arc::clone(&writes),
+    };
+    let dumping = instance.clone();
+    let databases = [database.id()];
+    let dump = tokio::spawn(async move { dumping.dump(&databases, file, |_| {}).await });
+    // The only thread of the runtime is free while the file waits.
+    has_begun.await.unwrap();
+    write(&database, "n", 1).await;
+    dump.abort();
+    assert!(dump.await.unwrap_err().is_cancelled());
+    let_go.send(()).unwrap();
+    has_ended.recv().unwrap();
+    assert_eq!(writes.load(Ordering::SeqCst), 1);
 }

@@ -7,6 +7,7 @@
 
 mod between;
 mod blocking;
+mod blocking_faces;
 mod care;
 mod custom_kind;
 mod devices;
