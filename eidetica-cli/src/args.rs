@@ -1,11 +1,18 @@
-//! Owns the grammar of the command line, which is also that of the lines `serve` reads.
+//! Owns the grammar of the command line, which is also that of the lines `serve` reads. Commands
+//! about values are in `data`, those about history in `history`.
+
+mod data;
+mod history;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
-use eidetica::{DatabaseTicket, Level, PeerAddress, PublicKey, Subject, Value};
+use eidetica::{DatabaseTicket, Level, PeerAddress, PublicKey, Subject};
 
-use crate::{form, kind::StoreKind};
+pub(crate) use self::{
+    data::{DataCommand, KindArg},
+    history::HistoryCommand,
+};
 
 const AFTER_HELP: &str = "\
 DB is an id, a unique beginning of one, or a unique name. PATH is a JSON Pointer (/a/b) or keys
@@ -55,139 +62,10 @@ pub(crate) enum Command {
     /// Creates and shows databases
     #[command(subcommand)]
     Db(DbCommand),
-    /// Writes a value
-    Put {
-        db: String,
-        store: String,
-        path: String,
-        #[command(flatten)]
-        kind: KindArg,
-        /// The value, in JSON; a text needs its quotes
-        #[arg(value_name = "JSON", value_parser = form::parse_value, allow_hyphen_values = true)]
-        value: Value,
-    },
-    /// Prints a value
-    Get {
-        db: String,
-        store: String,
-        /// The whole document by default
-        #[arg(default_value = "")]
-        path: String,
-        #[command(flatten)]
-        kind: KindArg,
-        /// Shows the concurrent values that it won over, too
-        #[arg(long)]
-        conflicts: bool,
-        /// As it was after an entry, named by the beginning of its id; may be repeated
-        #[arg(long, value_name = "ID", conflicts_with = "conflicts")]
-        at: Vec<String>,
-    },
-    /// Removes a value with all that is below it, and prints it
-    Del {
-        db: String,
-        store: String,
-        path: String,
-        #[command(flatten)]
-        kind: KindArg,
-    },
-    /// Lists the stores of a database, the keys of a document, or the rows of a table
-    List {
-        db: String,
-        store: Option<String>,
-        #[command(flatten)]
-        kind: KindArg,
-        /// How many keys or rows at most
-        #[arg(long, value_name = "N", requires = "store")]
-        limit: Option<usize>,
-        /// Only what follows a key or a row's id, such as the last one listed
-        #[arg(long, value_name = "KEY", requires = "store")]
-        after: Option<String>,
-    },
-    /// Writes rows: one JSON object a line
-    Import {
-        db: String,
-        store: String,
-        /// `-` reads standard input
-        file: PathBuf,
-        #[command(flatten)]
-        kind: KindArg,
-        /// Each line is {"key","value"}, as `export --keys` writes them
-        #[arg(long, conflicts_with = "key")]
-        keys: bool,
-        /// The field that names a row; without it rows get a new name each (UUIDv7)
-        #[arg(long, value_name = "FIELD")]
-        key: Option<String>,
-        /// Rows a commit at most; fewer where they would not fit in one entry
-        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-        batch: u32,
-    },
-    /// Prints rows, one JSON object a line, ascending by key
-    ///
-    /// With STORE each row as it is, so that what `import --key` read comes back; a row that is
-    /// no object is {"key","value"}. Without STORE every row of every document and table is
-    /// {"store","key","value"}.
-    Export {
-        db: String,
-        store: Option<String>,
-        #[command(flatten)]
-        kind: KindArg,
-        /// Each row as {"key","value"}, which `import --keys` reads
-        #[arg(long, requires = "store")]
-        keys: bool,
-    },
-    /// Prints entries, the last to arrive first
-    Log {
-        db: String,
-        /// All by default
-        #[arg(long, value_name = "N", allow_negative_numbers = true)]
-        limit: Option<usize>,
-        /// Those that change a store
-        #[arg(long)]
-        store: Option<String>,
-        /// Those of an author, named by the beginning of its key
-        #[arg(long, value_name = "KEY")]
-        author: Option<String>,
-        /// Those that came after an entry or beside it, named by the beginning of its id; may be
-        /// repeated, for what is in the past of none of them
-        #[arg(long, value_name = "ID")]
-        since: Vec<String>,
-    },
-    /// Prints an entry with its operations
-    Show {
-        db: String,
-        /// The beginning of its id
-        id: String,
-    },
-    /// Prints the last entries and their parents, in the language of Graphviz
-    Graph {
-        db: String,
-        #[arg(
-            long,
-            value_name = "N",
-            default_value_t = 50,
-            allow_negative_numbers = true
-        )]
-        limit: usize,
-    },
-    /// Prints what differs between the states after two entries
-    Diff {
-        db: String,
-        /// The beginning of an entry's id
-        before: String,
-        /// The last entries of all by default
-        after: Option<String>,
-    },
-    /// Writes a value again as it was after an entry, and prints it
-    Revert {
-        db: String,
-        store: String,
-        path: String,
-        #[command(flatten)]
-        kind: KindArg,
-        /// The entry, named by the beginning of its id; may be repeated
-        #[arg(long, value_name = "ID", required = true)]
-        at: Vec<String>,
-    },
+    #[command(flatten)]
+    Data(DataCommand),
+    #[command(flatten)]
+    History(HistoryCommand),
     /// Prints who may do what
     Members { db: String },
     /// Gives a key a level; `none` takes it away
@@ -276,13 +154,6 @@ pub(crate) enum Command {
     /// seals the new key if there is one.
     #[command(subcommand)]
     Passphrase(PassphraseCommand),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct KindArg {
-    /// The kind of the store, where it is new or programs wrote both
-    #[arg(long, value_name = "KIND")]
-    pub(crate) kind: Option<StoreKind>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,7 @@
 use eidetica::{Instance, PeerAddress};
 
 use crate::{
-    args::{Args, Command, DbCommand, KindArg, PassphraseCommand},
+    args::{Args, Command, DataCommand, DbCommand, HistoryCommand, KindArg, PassphraseCommand},
     commands::{
         care,
         data::{self, Target},
@@ -85,100 +85,8 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
             databases::list_of_peer(session, &peer).await?;
         }
         Command::Db(DbCommand::Info { db }) => databases::info(session, &db).await?,
-        Command::Put {
-            db,
-            store,
-            path,
-            kind,
-            value,
-        } => data::put(session, target(&db, &store, &path, &kind), value).await?,
-        Command::Get {
-            db,
-            store,
-            path,
-            kind,
-            conflicts,
-            at,
-        } => {
-            let from = target(&db, &store, &path, &kind);
-            match conflicts {
-                true => data::get_with_conflicts(session, from).await?,
-                false => data::get(session, from, &at).await?,
-            }
-        }
-        Command::Del {
-            db,
-            store,
-            path,
-            kind,
-        } => data::del(session, target(&db, &store, &path, &kind)).await?,
-        Command::List {
-            db, store: None, ..
-        } => listing::stores(session, &db).await?,
-        Command::List {
-            db,
-            store: Some(store),
-            kind,
-            limit,
-            after,
-        } => {
-            let range = listing::Range {
-                after: after.as_deref(),
-                limit,
-            };
-            listing::keys(session, &db, &store, kind.kind, range).await?;
-        }
-        Command::Import {
-            db,
-            store,
-            file,
-            kind,
-            keys,
-            key,
-            batch,
-        } => {
-            let keys = match key {
-                Some(field) => Keys::Field(field),
-                None if keys => Keys::Beside,
-                None => Keys::New,
-            };
-            let file = &file;
-            let from = data::Source { file, keys, batch };
-            data::import(session, &db, &store, kind.kind, from).await?;
-        }
-        Command::Export {
-            db,
-            store,
-            kind,
-            keys,
-        } => listing::export(session, &db, store.as_deref(), kind.kind, keys).await?,
-        Command::Log {
-            db,
-            limit,
-            store,
-            author,
-            since,
-        } => {
-            let wanted = history::Wanted {
-                limit,
-                store: store.as_deref(),
-                author: author.as_deref(),
-                since: &since,
-            };
-            history::log(session, &db, wanted).await?;
-        }
-        Command::Show { db, id } => history::show(session, &db, &id).await?,
-        Command::Graph { db, limit } => history::graph(session, &db, limit).await?,
-        Command::Diff { db, before, after } => {
-            diff::diff(session, &db, &before, after.as_deref()).await?;
-        }
-        Command::Revert {
-            db,
-            store,
-            path,
-            kind,
-            at,
-        } => history::revert(session, target(&db, &store, &path, &kind), &at).await?,
+        Command::Data(command) => change(session, command).await?,
+        Command::History(command) => look_back(session, command).await?,
         Command::Members { db } => members::list(session, &db).await?,
         Command::Grant {
             db,
@@ -204,6 +112,114 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
         Command::Passphrase(PassphraseCommand::Remove) => care::remove_passphrase(session).await?,
     }
     Ok(Code::Done)
+}
+
+/// Runs a command about values.
+async fn change(session: &Session, command: DataCommand) -> Result<(), Failure> {
+    match command {
+        DataCommand::Put {
+            db,
+            store,
+            path,
+            kind,
+            value,
+        } => data::put(session, target(&db, &store, &path, &kind), value).await?,
+        DataCommand::Get {
+            db,
+            store,
+            path,
+            kind,
+            conflicts,
+            at,
+        } => {
+            let from = target(&db, &store, &path, &kind);
+            match conflicts {
+                true => data::get_with_conflicts(session, from).await?,
+                false => data::get(session, from, &at).await?,
+            }
+        }
+        DataCommand::Del {
+            db,
+            store,
+            path,
+            kind,
+        } => data::del(session, target(&db, &store, &path, &kind)).await?,
+        DataCommand::List {
+            db, store: None, ..
+        } => listing::stores(session, &db).await?,
+        DataCommand::List {
+            db,
+            store: Some(store),
+            kind,
+            limit,
+            after,
+        } => {
+            let range = listing::Range {
+                after: after.as_deref(),
+                limit,
+            };
+            listing::keys(session, &db, &store, kind.kind, range).await?;
+        }
+        DataCommand::Import {
+            db,
+            store,
+            file,
+            kind,
+            keys,
+            key,
+            batch,
+        } => {
+            let keys = match key {
+                Some(field) => Keys::Field(field),
+                None if keys => Keys::Beside,
+                None => Keys::New,
+            };
+            let file = &file;
+            let from = data::Source { file, keys, batch };
+            data::import(session, &db, &store, kind.kind, from).await?;
+        }
+        DataCommand::Export {
+            db,
+            store,
+            kind,
+            keys,
+        } => listing::export(session, &db, store.as_deref(), kind.kind, keys).await?,
+    }
+    Ok(())
+}
+
+/// Runs a command about what was.
+async fn look_back(session: &Session, command: HistoryCommand) -> Result<(), Failure> {
+    match command {
+        HistoryCommand::Log {
+            db,
+            limit,
+            store,
+            author,
+            since,
+        } => {
+            let wanted = history::Wanted {
+                limit,
+                store: store.as_deref(),
+                author: author.as_deref(),
+                since: &since,
+            };
+            history::log(session, &db, wanted).await?;
+        }
+        HistoryCommand::Show { db, id } => history::show(session, &db, &id).await?,
+        HistoryCommand::Graph { db, limit } => history::graph(session, &db, limit).await?,
+        HistoryCommand::Diff { db, before, after } => {
+            diff::diff(session, &db, &before, after.as_deref()).await?;
+        }
+        HistoryCommand::Revert {
+            db,
+            store,
+            path,
+            kind,
+            at,
+        } => history::revert(session, target(&db, &store, &path, &kind), &at).await?,
+    }
+    Ok(())
 }
 
 fn target<'a>(db: &'a str, store: &'a str, path: &'a str, kind: &KindArg) -> Target<'a> {

@@ -88,11 +88,11 @@ async fn of_table(
     Ok(())
 }
 
+/// A path, and what is there before and after.
+type Difference = (Path, Option<Value>, Option<Value>);
+
 /// What differs between two values: of maps on both sides, by their keys.
-fn fields(
-    before: Option<Value>,
-    after: Option<Value>,
-) -> Result<Vec<(Path, Option<Value>, Option<Value>)>, Failure> {
+fn fields(before: Option<Value>, after: Option<Value>) -> Result<Vec<Difference>, Failure> {
     let mut fields = Vec::new();
     let mut left = vec![(Path::root(), before, after)];
     while let Some((path, before, after)) = left.pop() {
