@@ -3,7 +3,7 @@
 
 use eidetica::{
     DocDraft, DocStore, Path, RowId, Value,
-    crdt::Segment,
+    crdt::{PathError, Segment},
     store::{IntoPath, StoreError},
 };
 
@@ -66,7 +66,7 @@ impl Place {
     /// The place that a text names. A number names an element where a list is, else a key.
     pub(crate) async fn find(doc: &impl Lists, text: &str) -> Result<Self, Failure> {
         let mut place = Path::root();
-        let segments = text.into_path()?.segments();
+        let segments = parse(text)?.segments();
         let last = segments.len().saturating_sub(1);
         for (i, segment) in segments.iter().enumerate() {
             let Segment::Key(key) = segment else { continue };
@@ -117,6 +117,20 @@ impl Place {
     }
 }
 
+/// Reads a path as it was typed.
+fn parse(text: &str) -> Result<Path, Failure> {
+    text.into_path().map_err(|e| match e {
+        PathError::Malformed => {
+            let message = format!(
+                "it is no path: keys with dots between are not empty, and in a JSON Pointer `~` is \
+                 written ~0 and `/` in a key ~1. path=`{text}`"
+            );
+            Failure::new(Code::Usage, message)
+        }
+        e => e.into(),
+    })
+}
+
 /// A place in a table.
 #[derive(Debug)]
 pub(crate) struct RowPlace {
@@ -129,7 +143,7 @@ pub(crate) struct RowPlace {
 impl RowPlace {
     /// The place that a text names.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        let segments = text.into_path()?.segments().into_iter();
+        let segments = parse(text)?.segments().into_iter();
         let mut keys = segments.filter_map(|segment| match segment {
             Segment::Key(key) => Some(key),
             _ => None,

@@ -145,11 +145,9 @@ impl<R: BufRead> Rows<R> {
                 (Some(key), value)
             }
         };
-        if let (Some(seen), Some(key)) = (&mut self.seen, &key) {
-            seen.add(key, self.line)?;
-        }
         let (goal, cost) = match self.kind {
             StoreKind::Doc => {
+                self.see(key.as_deref())?;
                 let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
                 let path = Path::root().key(&key).map_err(|e| failed(e.to_string()))?;
                 let cost = Cost::of(&path, &value)?;
@@ -158,6 +156,8 @@ impl<R: BufRead> Rows<R> {
             StoreKind::Table => {
                 let id = key.as_deref().map(row_id).transpose();
                 let id = id.map_err(|e| e.with_code(Code::Failed))?;
+                // An id is written in more than one way.
+                self.see(id.map(|id| id.to_string()).as_deref())?;
                 if value.as_map().is_none() {
                     return Err(failed("a table's row is a JSON object, {…}".to_owned()));
                 }
@@ -171,6 +171,13 @@ impl<R: BufRead> Rows<R> {
             value,
             cost,
         })
+    }
+
+    fn see(&mut self, key: Option<&str>) -> Result<(), Failure> {
+        match (&mut self.seen, key) {
+            (Some(seen), Some(key)) => seen.add(key, self.line),
+            _ => Ok(()),
+        }
     }
 }
 

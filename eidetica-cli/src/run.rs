@@ -145,8 +145,11 @@ async fn change(session: &Session, command: DataCommand) -> Result<(), Failure> 
             kind,
         } => data::del(session, target(&db, &store, &path, &kind)).await?,
         DataCommand::List {
-            db, store: None, ..
-        } => listing::stores(session, &db).await?,
+            db,
+            store: None,
+            kind,
+            ..
+        } => listing::stores(session, &db, kind.kind).await?,
         DataCommand::List {
             db,
             store: Some(store),

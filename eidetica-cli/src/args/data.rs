@@ -93,7 +93,7 @@ pub(crate) enum DataCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct KindArg {
-    /// The kind of the store, where it is new or programs wrote both
+    /// The kind of the store, where it is new or programs wrote both; without STORE only such
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: Option<StoreKind>,
 }

@@ -9,10 +9,15 @@ use crate::{failure::Failure, form, kind::StoreKind, place::row_id, run::Session
 const PAGE: usize = 1024;
 
 /// `list DB`.
-pub(crate) async fn stores(session: &Session, db: &str) -> Result<(), Failure> {
+pub(crate) async fn stores(
+    session: &Session,
+    db: &str,
+    asked: Option<StoreKind>,
+) -> Result<(), Failure> {
     let database = session.instance.find_database(db).await?;
     for (store, kind) in database.stores().await? {
-        if !store.as_str().starts_with('_') {
+        let is_asked = asked.is_none() || StoreKind::named(kind.as_str()) == asked;
+        if is_asked && !store.as_str().starts_with('_') {
             let value = Value::from([("store", store.as_str()), ("kind", kind.as_str())]);
             session
                 .output
@@ -75,20 +80,19 @@ pub(crate) async fn export(
         each(&database, store, kind, Range::default(), row).await?;
         return output.end();
     }
-    for (store, kind) in database.stores().await? {
+    for (store, named) in database.stores().await? {
         let store = store.as_str();
-        let Some(kind) = StoreKind::named(kind.as_str()) else {
-            if !store.starts_with('_') {
-                let kind = kind.as_str();
-                output.note(&format!(
-                    "note: left out, this program cannot read the kind. store=`{store}` kind=`{kind}`"
-                ));
-            }
-            continue;
-        };
-        if store.starts_with('_') {
+        let is_left_out = |known| kind.is_some_and(|asked| known != Some(asked));
+        let known = StoreKind::named(named.as_str());
+        if store.starts_with('_') || is_left_out(known) {
             continue;
         }
+        let Some(kind) = known else {
+            output.note(&format!(
+                "note: left out, this program cannot read the kind. store=`{store}` kind=`{named}`"
+            ));
+            continue;
+        };
         let row = |key: String, value: Value| {
             print(Value::from([
                 ("store", Value::from(store)),

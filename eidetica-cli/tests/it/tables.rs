@@ -56,6 +56,7 @@ fn wrong_places_in_tables_and_lists_are_refused_by_name() {
     for (args, code, complaint) in [
         (&["get", "notes", "todos"][..], 2, "read by rows"),
         (&["get", "notes", "todos", "x"], 2, "UUID"),
+        (&["get", "notes", "todos", "a..b"], 2, "no path"),
         (&["get", "notes", "todos", none], 4, none),
         (&["get", "notes", "todos", "-"], 4, "nothing"),
         (
@@ -164,6 +165,20 @@ fn a_table_is_listed_in_pages_and_comes_back_from_its_export() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("line 1"), "{refused:?}");
 
+    // One id, written in two ways.
+    let two = [all[0].to_uppercase(), all[0].clone()];
+    let lines = two.map(|id| format!("{{\"id\":\"{id}\"}}\n")).concat();
+    let file = device.file("twice.jsonl", lines);
+    let refused = device.run(&["import", "notes", "todos", &file, "--key", "id"]);
+    assert!(
+        refused.stderr.contains("line 1 has the same key"),
+        "{refused:?}"
+    );
+
+    let documents = device.done(&["export", "notes", "--kind", "doc"]).lines();
+    assert_eq!(documents.len(), 1 + 2500);
+    let tables = device.done(&["list", "notes", "--kind", "table"]).lines();
+    assert_eq!(tables.len(), 2);
     let whole = device.done(&["export", "notes"]).lines();
     assert_eq!(whole.len(), 1 + 3 * 2500);
     let first = whole.iter().find(|line| line["store"] == "todos").unwrap();
