@@ -145,13 +145,26 @@ impl<R: BufRead> Rows<R> {
                 (Some(key), value)
             }
         };
-        let (goal, cost) = match self.kind {
+        let (goal, cost) = self.aim(key, &value)?;
+        cost.check()?;
+        Ok(Row {
+            line: self.line,
+            goal,
+            value,
+            cost,
+        })
+    }
+
+    /// Where a row goes, and what writing it there takes.
+    fn aim(&mut self, key: Option<String>, value: &Value) -> Result<(Goal, Cost), Failure> {
+        let failed = |message: String| Failure::new(Code::Failed, message);
+        match self.kind {
             StoreKind::Doc => {
                 self.see(key.as_deref())?;
                 let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
                 let path = Path::root().key(&key).map_err(|e| failed(e.to_string()))?;
-                let cost = Cost::of(&path, &value)?;
-                (Goal::Path(path), cost)
+                let cost = Cost::of(&path, value)?;
+                Ok((Goal::Path(path), cost))
             }
             StoreKind::Table => {
                 let id = key.as_deref().map(row_id).transpose();
@@ -161,16 +174,9 @@ impl<R: BufRead> Rows<R> {
                 if value.as_map().is_none() {
                     return Err(failed("a table's row is a JSON object, {…}".to_owned()));
                 }
-                (Goal::Row(id), Cost::of_row(&value)?)
+                Ok((Goal::Row(id), Cost::of_row(value)?))
             }
-        };
-        cost.check()?;
-        Ok(Row {
-            line: self.line,
-            goal,
-            value,
-            cost,
-        })
+        }
     }
 
     fn see(&mut self, key: Option<&str>) -> Result<(), Failure> {
