@@ -63,7 +63,8 @@ pub enum ChangeCause {
         /// Where it came from.
         origin: Origin,
     },
-    /// Entries became void, or count again, and their effect was taken out or put back.
+    /// Entries became void, or count again, or were lost to damage, and their effect was taken out
+    /// or put back.
     Rebuild,
 }
 
@@ -105,6 +106,24 @@ impl StoreChange {
 }
 
 impl Change {
+    /// Says of views that they were filled anew and are to be read again.
+    pub(crate) fn reset(
+        database: DatabaseId,
+        views: impl IntoIterator<Item = (StoreName, Kind)>,
+    ) -> Self {
+        let stores = views.into_iter().map(|(store, kind)| StoreChange {
+            store,
+            kind,
+            rows: Vec::new(),
+            is_reset: true,
+        });
+        Self {
+            database,
+            cause: ChangeCause::Rebuild,
+            stores: stores.collect(),
+        }
+    }
+
     /// The entry that was stored, if one was.
     pub fn entry(&self) -> Option<EntryId> {
         match &self.cause {
@@ -190,16 +209,16 @@ impl Feed {
 
     /// Whether anybody listens to a database.
     pub(crate) fn is_watched(&self, database: DatabaseId) -> bool {
-        let queues = self.queues();
+        let mut queues = self.queues();
+        // Whoever dropped the subscription has left the queue to this list alone.
+        queues.retain(|queue| Arc::strong_count(queue) > 1);
         queues.iter().any(|queue| queue.filter.takes(database))
     }
 
     /// Tells what a commit has changed, in order; `tips` are those before it.
     pub(crate) fn publish(&self, database: DatabaseId, tips: Vec<EntryId>, changes: Vec<Change>) {
         let changes: Vec<_> = changes.into_iter().map(Arc::new).collect();
-        let mut queues = self.queues();
-        // Whoever dropped the subscription has left the queue to this list alone.
-        queues.retain(|queue| Arc::strong_count(queue) > 1);
+        let queues = self.queues();
         for queue in queues.iter().filter(|queue| queue.filter.takes(database)) {
             queue.push_all(database, &tips, &changes);
         }
@@ -335,5 +354,24 @@ impl Subscription {
     /// The next notice that is there already.
     pub fn try_next(&mut self) -> Option<Notice> {
         self.0.waiting().take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_that_was_dropped_is_gone_before_the_next_commit_pays_for_it() {
+        let feed = Feed::default();
+        let database = DatabaseId::from(EntryId::of(b"root"));
+        let first = feed.subscribe(Filter::default());
+        let second = feed.subscribe(Filter::default());
+        drop(first);
+        assert!(feed.is_watched(database));
+        assert_eq!(feed.queues().len(), 1);
+        drop(second);
+        assert!(!feed.is_watched(database));
+        assert!(feed.queues().is_empty());
     }
 }

@@ -7,7 +7,10 @@
 mod salvage;
 mod survey;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use eidetica_core::{Arrival, DatabaseId, EntryId};
 
@@ -16,10 +19,10 @@ use self::{
     survey::Survey,
 };
 use crate::{
-    Durability, KeyRange, Order, Problem, Refusal, Snapshot, Space, Storage, StoreError,
+    Change, Durability, KeyRange, Order, Problem, Refusal, Snapshot, Space, Storage, StoreError,
     WriteBatch,
-    rows::{self, DatabaseRow},
-    state::{SCAN_BYTES, SCAN_ROWS},
+    rows::{self, DatabaseNo, DatabaseRow},
+    state::{SCAN_BYTES, SCAN_ROWS, ViewName, scan_all},
 };
 
 /// What a repair found and did.
@@ -88,6 +91,9 @@ impl Storage {
     /// nothing writes them: whoever asks for one waits until it is mended. Takes the memory of the
     /// doctor and of a chunk of entries.
     ///
+    /// Who listens to a database that has lost entries is told to read its stores again; that the
+    /// entries of a mended one are stored anew is not told.
+    ///
     /// The process may die at any point: what it leaves is found and mended by the next repair.
     ///
     /// # Errors
@@ -124,6 +130,7 @@ impl Storage {
         repair.remove_junk().await?;
         let salvaged = Box::pin(repair.salvage(&mut progress)).await?;
         repair.switch(&salvaged).await?;
+        repair.publish(&salvaged).await?;
         repair.remove_old(&salvaged).await?;
         repair.tell(salvaged).await?;
         Ok(repair.report)
@@ -189,6 +196,27 @@ impl Repair<'_> {
             self.report.removed_rows += 1;
         }
         self.commit(batch).await
+    }
+
+    /// Tells whoever listens that what has lost entries is to be read again.
+    async fn publish(&self, salvaged: &[Salvaged]) -> Result<(), StoreError> {
+        let mut lossy: BTreeMap<DatabaseId, BTreeSet<ViewName>> = BTreeMap::new();
+        for source in salvaged.iter().filter(|source| !source.is_complete()) {
+            if let Some(id) = self.survey.database_of(source.number).or(source.of) {
+                let before = views_of(self.snapshot, source.number).await?;
+                lossy.entry(id).or_default().extend(before);
+            }
+        }
+        for (id, mut views) in lossy {
+            let mut tips = Vec::new();
+            if let Some(target) = self.targets.get(&id) {
+                views.extend(target.database.stores().await?);
+                tips = target.database.frontier().tips;
+            }
+            let change = Change::reset(id, views);
+            self.storage.engine().feed.publish(id, tips, vec![change]);
+        }
+        Ok(())
     }
 
     /// Removes what was read again, but for entries that wait.
@@ -263,8 +291,23 @@ impl Repair<'_> {
 }
 
 impl Salvaged {
-    /// Whether every entry got its place.
+    /// Whether every entry that breaks no rule got its place.
     fn is_whole(&self) -> bool {
         self.lost.is_empty() && self.waiting.is_empty()
     }
+
+    /// Whether every entry got its place.
+    fn is_complete(&self) -> bool {
+        self.is_whole() && self.refused.is_empty()
+    }
+}
+
+/// The views that a number has, as far as their names can be read.
+async fn views_of(
+    snapshot: &dyn Snapshot,
+    number: DatabaseNo,
+) -> Result<Vec<ViewName>, StoreError> {
+    let rows = scan_all(snapshot, rows::database_range(Space::Store, number)).await?;
+    let names = rows.iter().map(|(key, _)| rows::split_view_name(key));
+    Ok(names.flatten().collect())
 }

@@ -3,21 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eidetica_core::{Arrival, EntryId, Kind, StoreName};
-use eidetica_crdt::{Row, Value};
+use eidetica_core::{
+    Arrival, EntryId, Kind, StoreName,
+    authority::{AuthOperation, Level},
+};
+use eidetica_crdt::{DocOp, Row, Scalar, Value};
 use eidetica_store::{
     Change, ChangeCause, Database, Notice, Offer, Origin, Source, Storage, Subscription,
 };
 use eidetica_testkit::{
-    arb::history::{DeviceHistory, device_histories},
-    entries::device_key,
+    arb::history::{DeviceHistory, device_histories, doc_change},
+    entries::{auth_change, child, database_of, device_key, root},
 };
 use proptest::{
     collection::vec,
     prelude::{ProptestConfig, TestCaseError, any, prop_assert_eq, proptest},
 };
 
-use crate::support::{Dump, block_on, dump, empty, memory, offer, open};
+use crate::support::{Dump, at, block_on, dump, empty, memory, offer, open, store};
 
 /// What notices add up to.
 #[derive(Debug, Default)]
@@ -211,6 +214,55 @@ fn who_is_too_slow_is_told_what_was_left_out_and_goes_on_behind_it() {
         assert_eq!(told.len() as i64, ENTRIES);
         assert_eq!(change(changes.try_next()).entry(), Some(late));
         assert!(changes.try_next().is_none());
+    });
+}
+
+/// The notices about a writer's removal that makes an entry of so many rows void.
+async fn taken_back(rows: usize) -> (Database, Vec<Change>) {
+    let (admin, writer) = (device_key(0), device_key(1));
+    let grant = AuthOperation::set(writer.public(), Level::Write, "");
+    let first = root(&admin, vec![auth_change(&[grant])]);
+    let sets = (0..rows).map(|n| DocOp::Set {
+        path: n.to_string().parse().unwrap(),
+        value: Scalar::Null,
+    });
+    let change = doc_change(&store("notes"), &sets.collect::<Vec<_>>());
+    let written = child(&writer, &[&first], at(1), vec![change]);
+    let remove = AuthOperation::set(writer.public(), Level::None, "");
+    let removal = child(&admin, &[&first], at(2), vec![auth_change(&[remove])]);
+    let database = empty(database_of(&first)).await;
+    offer(&database, vec![first, written]).await;
+    let mut changes = database.subscribe();
+    let mut path = database.subscribe_to_path("notes", "none").unwrap();
+    offer(&database, vec![removal]).await;
+    let told = [change_of(&mut changes), change_of(&mut changes)];
+    assert!(changes.try_next().is_none());
+    // Who listens to a path where nothing was hears only that everything is to be read again.
+    assert_eq!(path.try_next().is_some(), told[1].stores[0].is_reset);
+    (database, told.into())
+}
+
+fn change_of(changes: &mut Subscription) -> Change {
+    Change::clone(&change(changes.try_next()))
+}
+
+#[test]
+fn of_a_view_filled_anew_at_most_16384_rows_are_told_and_else_that_it_is_to_be_read_again() {
+    const MOST: usize = 16_384;
+    block_on(async {
+        for (rows, told) in [(MOST, MOST), (MOST + 1, 0)] {
+            let (database, changes) = taken_back(rows).await;
+            assert!(changes[0].entry().is_some());
+            assert_eq!(changes[1].cause, ChangeCause::Rebuild);
+            let [notes] = changes[1].stores.as_slice() else {
+                panic!("{} stores", changes[1].stores.len());
+            };
+            assert_eq!(notes.store, store("notes"));
+            assert_eq!((notes.rows.len(), notes.is_reset), (told, told == 0));
+            assert!(notes.rows.iter().all(|row| row.after.is_none()));
+            let left = database.rows(&notes.store, &notes.kind).await.unwrap();
+            assert_eq!(left, []);
+        }
     });
 }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use eidetica_core::{DatabaseId, EntryId, VerifiedEntry};
 use eidetica_store::{
-    Backend, CURSOR_ROWS, Durability, Key, MemoryBackend, RepairReport, Space, Storage, StoreError,
-    StoreErrorKind, WriteBatch,
+    Backend, CURSOR_ROWS, Change, ChangeCause, Durability, Key, MemoryBackend, Notice,
+    RepairReport, Space, Storage, StoreError, StoreErrorKind, WriteBatch,
 };
 use eidetica_testkit::store::{Fault, FaultyBackend};
 
@@ -330,5 +330,55 @@ fn other_databases_are_left_alone_and_usable() {
         tx.doc("app").unwrap().set("x", 1).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(storage.doctor().await.unwrap(), []);
+    });
+}
+
+/// What whoever listens is told of a repair, by what is damaged.
+async fn told(damaged: Key) -> Vec<Change> {
+    let (backend, ..) = sample().await;
+    let storage = open(copy(&backend, &Damage::new()).await).await;
+    let mut changes = storage.subscribe();
+    commit(&**storage.backend(), |batch| batch.remove(damaged)).await;
+    repair(&storage).await.unwrap();
+    let mut told = Vec::new();
+    while let Some(notice) = changes.try_next() {
+        match notice {
+            Notice::Change(change) => told.push(Change::clone(&change)),
+            other => panic!("{other:?}"),
+        }
+    }
+    told
+}
+
+#[test]
+fn who_listens_is_told_to_read_again_what_has_lost_entries() {
+    block_on(async {
+        let (backend, id, before, _) = sample().await;
+        let snapshot = backend.snapshot().await.unwrap();
+        let log = rows(&*snapshot, Space::Log).await;
+        // The root costs all that there is, an entry that nothing builds on itself.
+        for place in [0, 10] {
+            let told = told(Key::new(Space::Log, log[place].0.clone())).await;
+            let [change] = told.as_slice() else {
+                panic!("{told:?}");
+            };
+            assert_eq!(
+                (change.database, &change.cause),
+                (id, &ChangeCause::Rebuild)
+            );
+            let stores = change.stores.iter();
+            assert!(
+                stores
+                    .clone()
+                    .all(|store| store.is_reset && store.rows.is_empty())
+            );
+            let names = stores.map(|store| (store.store.clone(), store.kind.clone()));
+            let there: BTreeSet<_> = before.views.keys().cloned().collect();
+            assert_eq!(names.collect::<BTreeSet<_>>(), there, "{place}");
+        }
+        // Where nothing is lost, nothing has changed.
+        let lane = rows(&*snapshot, Space::Lane).await;
+        let told = told(Key::new(Space::Lane, lane[0].0.clone())).await;
+        assert_eq!(told, []);
     });
 }
