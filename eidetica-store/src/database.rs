@@ -154,7 +154,9 @@ impl Database {
         let mut state = database.take(&mut guard).await?;
         rebuild::read_again(&database, &mut state).await?;
         database.settle(&mut state).await?;
-        *guard = Some(state);
+        // Without all of an index, queries read the whole table, and that is all.
+        let finished = database.finish_indexes(&mut state).await;
+        *guard = finished.is_ok().then_some(state);
         drop(guard);
         Ok(database)
     }

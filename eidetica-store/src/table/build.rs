@@ -9,7 +9,7 @@ use super::{
     source::{Held, Source},
 };
 use crate::{
-    Durability, Index, KeyRange, Order, Space, StoreError, StoreErrorKind, WriteBatch,
+    Database, Durability, Index, KeyRange, Order, Space, StoreError, StoreErrorKind, WriteBatch,
     index::{index_key, keys},
     kind::table_kind,
     rows::{self, Head, IndexRow, IndexState, ViewRow},
@@ -31,8 +31,9 @@ pub struct IndexProgress {
 impl<T: Serialize + DeserializeOwned> Table<T> {
     /// Makes an index part of the table and fills it with the rows that are there, telling
     /// `progress` after each chunk. Reads and writes go on meanwhile; from its end on the index
-    /// is used. One that is there already is only finished: after a crash or a cancelled call,
-    /// this goes on from where it was. So a program may add its indexes each time it starts.
+    /// is used. One that is there already is only finished, from where a cancelled call left it;
+    /// after a crash it was finished when the database was opened. So a program may add its
+    /// indexes each time it starts.
     ///
     /// # Errors
     /// [`StoreErrorKind::Invalid`] if the declaration is over a limit or the name is that of
@@ -48,10 +49,18 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.change_indexes(|row, _| index.declare(&mut row.indexes))
             .await?;
         let name = index.name();
-        while let Some(now) = self.build_chunk(&name).await? {
-            progress(now);
+        let view = self.view_name();
+        loop {
+            let mut guard = self.database.lock().await;
+            let mut state = self.database.take(&mut guard).await?;
+            let built = self.database.build_chunk(&mut state, &view, &name).await?;
+            *guard = Some(state);
+            drop(guard);
+            match built {
+                Some(now) => progress(now),
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// Removes an index; tells whether there was one. Its rows go in the same commit.
@@ -100,25 +109,48 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
             }
         };
         if changed {
-            self.commit(&mut state, &name, row.clone(), batch).await?;
+            self.database
+                .commit_indexes(&mut state, &name, row.clone(), batch)
+                .await?;
         }
         *guard = Some(state);
         Ok(changed)
     }
 
+    fn view_name(&self) -> ViewName {
+        (self.store.clone(), table_kind())
+    }
+}
+
+impl Database {
+    /// Goes on with every index whose building was interrupted. On an error the state must not be
+    /// used any more.
+    pub(crate) async fn finish_indexes(&self, state: &mut State) -> Result<(), StoreError> {
+        let names = state.views.iter().flat_map(|(view, row)| {
+            let begun = row.indexes.iter().filter(|i| i.state != IndexState::Ready);
+            begun.map(|index| (view.clone(), index.name.clone()))
+        });
+        for (view, name) in names.collect::<Vec<_>>() {
+            while self.build_chunk(state, &view, &name).await?.is_some() {}
+        }
+        Ok(())
+    }
+
     /// Fills in the next rows; `None` if the index has them all.
-    async fn build_chunk(&self, name: &str) -> Result<Option<IndexProgress>, StoreError> {
-        let view_name = self.view_name();
-        let mut guard = self.database.lock().await;
-        let mut state = self.database.take(&mut guard).await?;
-        let Some((row, place, next, done)) = begun(&state, &view_name, name) else {
-            *guard = Some(state);
+    /// On an error the state must not be used any more.
+    async fn build_chunk(
+        &self,
+        state: &mut State,
+        view_name: &ViewName,
+        name: &str,
+    ) -> Result<Option<IndexProgress>, StoreError> {
+        let Some((row, place, next, done)) = begun(state, view_name, name) else {
             return Ok(None);
         };
         let index = &row.indexes[place];
-        let (number, (store, kind)) = (self.database.number(), &view_name);
-        let snapshot = self.database.engine().backend.snapshot().await?;
-        let source = Source::stored(&self.database, store, Held::Lent(&*snapshot)).await?;
+        let (number, (store, kind)) = (self.number(), view_name);
+        let snapshot = self.engine().backend.snapshot().await?;
+        let source = Source::stored(self, store, Held::Lent(&*snapshot)).await?;
         let mut batch = WriteBatch::new();
         let prefix = rows::indexes_key(number, store, kind, row.generation);
         let mut scan = source.scan(TableKind::visible(&next, &RowId::MAX), Order::Ascending);
@@ -149,13 +181,12 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         drop(scan);
         drop(source);
         drop(snapshot);
-        self.commit(&mut state, &view_name, row, batch).await?;
-        *guard = Some(state);
+        self.commit_indexes(state, view_name, row, batch).await?;
         Ok(Some(progress))
     }
 
     /// Commits a batch with the table's row. On an error the state must not be used any more.
-    async fn commit(
+    async fn commit_indexes(
         &self,
         state: &mut State,
         (store, kind): &ViewName,
@@ -166,14 +197,10 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         let head = state.head.as_ref().map(rows::encode::<Head>);
         batch.expect(rows::head_key(number), head);
         batch.put(rows::view_key(number, store, kind), rows::encode(&row));
-        let backend = &self.database.engine().backend;
+        let backend = &self.engine().backend;
         backend.commit(batch, Durability::Immediate).await?;
         state.views.insert((store.clone(), kind.clone()), row);
         Ok(())
-    }
-
-    fn view_name(&self) -> ViewName {
-        (self.store.clone(), table_kind())
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use eidetica_store::{Database, Index, IndexRange, MemoryBackend, Storage, StoreErrorKind, Table};
+use eidetica_store::{
+    Backend, Database, Index, IndexRange, MemoryBackend, Storage, StoreErrorKind, Table,
+};
 use eidetica_testkit::store::{Fault, FaultyBackend};
 
 use super::{Todo, delete, insert, set, titles, todo, todos};
@@ -16,7 +18,7 @@ fn by_due() -> Index {
     Index::on(["due"]).named("due")
 }
 
-async fn filled(backend: Arc<FaultyBackend<MemoryBackend>>) -> (Storage, Database) {
+async fn filled(backend: Arc<dyn Backend>) -> (Storage, Database) {
     let storage = open(backend).await;
     let database = storage.create_database("test").await.unwrap();
     let rows: Vec<_> = (0..ROWS)
@@ -25,6 +27,13 @@ async fn filled(backend: Arc<FaultyBackend<MemoryBackend>>) -> (Storage, Databas
     for rows in rows.chunks(500) {
         insert(&database, rows).await;
     }
+    (storage, database)
+}
+
+async fn reopened(backend: Arc<dyn Backend>) -> (Storage, Database) {
+    let storage = open(backend).await;
+    let id = storage.databases().await.unwrap()[0];
+    let database = storage.database(id).await.unwrap();
     (storage, database)
 }
 
@@ -63,8 +72,8 @@ fn an_index_is_built_in_chunks_and_tells_how_far_it_is() {
 
 #[test]
 fn a_crash_in_the_middle_loses_nothing_and_reads_and_writes_stay_right() {
-    let engine = Fault::NotApplied(StoreErrorKind::Engine);
-    for fault in [engine, Fault::AcknowledgementLost] {
+    let engine = || Fault::NotApplied(StoreErrorKind::Engine);
+    for fault in [engine(), Fault::AcknowledgementLost] {
         block_on(async {
             let backend = Arc::new(FaultyBackend::new(MemoryBackend::new()));
             let (storage, database) = filled(backend.clone()).await;
@@ -75,9 +84,9 @@ fn a_crash_in_the_middle_loses_nothing_and_reads_and_writes_stay_right() {
             assert!(failed.is_err());
             drop((storage, database));
 
-            let storage = open(backend.clone()).await;
-            let id = storage.databases().await.unwrap()[0];
-            let database = storage.database(id).await.unwrap();
+            // Nor can it go on when the database is opened, which does not keep it from being.
+            backend.fail_commit(backend.commits() + 1, engine());
+            let (storage, database) = reopened(backend.clone()).await;
             let table = todos(&database);
             assert!(!table.indexes().await.unwrap()[0].is_ready);
             assert_right(&table).await;
@@ -108,6 +117,30 @@ fn a_crash_in_the_middle_loses_nothing_and_reads_and_writes_stay_right() {
             assert_eq!(storage.doctor().await.unwrap(), []);
         });
     }
+}
+
+#[cfg(feature = "redb")]
+#[test]
+fn what_a_crash_interrupted_is_finished_when_the_file_is_opened_again() {
+    use eidetica_store::{RedbBackend, RedbOptions};
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = || RedbBackend::open(folder.path().join("data.redb"), RedbOptions::default());
+    block_on(async {
+        let backend = Arc::new(FaultyBackend::new(file().unwrap()));
+        let (storage, database) = filled(backend.clone()).await;
+        let fault = Fault::NotApplied(StoreErrorKind::Engine);
+        backend.fail_commit(backend.commits() + 3, fault);
+        let failed = todos(&database).add_index(by_due(), |_| {}).await;
+        assert!(failed.is_err());
+        drop((storage, database, backend));
+
+        let (storage, database) = reopened(Arc::new(file().unwrap())).await;
+        let table = todos(&database);
+        assert!(table.indexes().await.unwrap()[0].is_ready);
+        assert_right(&table).await;
+        assert_eq!(storage.doctor().await.unwrap(), []);
+    });
 }
 
 #[test]
