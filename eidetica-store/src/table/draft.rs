@@ -1,7 +1,11 @@
 //! Owns a table in a transaction: reads of the transaction's state and its own writes, and what
 //! unique indexes say about them.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    fmt,
+    marker::PhantomData,
+};
 
 use eidetica_core::{PublicKey, StoreName};
 use eidetica_crdt::{Nonce, RowId, SortKey, TableKind, TableOp, TableWriter, Value, to_value};
@@ -32,6 +36,8 @@ pub(crate) struct TableDraftWriter {
     has_unique: Option<bool>,
     by_key: BTreeMap<(u32, SortKey), RowId>,
     by_row: BTreeMap<RowId, Vec<(u32, SortKey)>>,
+    /// Of a state that is in memory: the places of its rows in unique indexes, by their numbers.
+    of_state: BTreeMap<u32, BTreeSet<(SortKey, RowId)>>,
 }
 
 impl TableDraftWriter {
@@ -231,19 +237,25 @@ impl<'a, T: Serialize + DeserializeOwned> TableDraft<'a, T> {
         if state.writer.has_unique == Some(false) {
             return Ok(keys);
         }
-        let source = self.source(&state.view).await?;
+        let Draft { view, writer, .. } = state;
+        let source = self.source(view).await?;
         let unique = source
             .indexes()
             .iter()
-            .filter(|index| index.is_unique && source.is_ready(index));
+            .filter(|index| index.is_unique && (source.is_in_memory() || source.is_ready(index)));
         let unique: Vec<_> = unique.cloned().collect();
         for index in &unique {
             let key = sort_key(value, &index.fields);
             if key.has_null() {
                 continue;
             }
+            if let (true, Entry::Vacant(place)) =
+                (source.is_in_memory(), writer.of_state.entry(index.number))
+            {
+                place.insert(source.places(index).await?);
+            }
             let key = (index.number, key);
-            if let Some(other) = self.holder(&source, &state.writer, index, &key, id).await? {
+            if let Some(other) = self.holder(&source, writer, index, &key, id).await? {
                 let message = format!(
                     "another row has the values of a unique index. index=`{}` row=`{other}`",
                     index.name
@@ -252,7 +264,7 @@ impl<'a, T: Serialize + DeserializeOwned> TableDraft<'a, T> {
             }
             keys.push(key);
         }
-        state.writer.has_unique = Some(!unique.is_empty());
+        writer.has_unique = Some(!unique.is_empty());
         Ok(keys)
     }
 
@@ -268,6 +280,12 @@ impl<'a, T: Serialize + DeserializeOwned> TableDraft<'a, T> {
         if let Some(other) = writer.by_key.get(key).filter(|other| *other != id) {
             return Ok(Some(*other));
         }
+        let is_other = |other: &RowId| other != id && !writer.writer.has_written(other);
+        if let Some(places) = writer.of_state.get(&key.0) {
+            let equal = (key.1.clone(), RowId::MIN)..=(key.1.clone(), RowId::MAX);
+            let mut rows = places.range(equal).map(|(_, row)| *row);
+            return Ok(rows.find(is_other));
+        }
         let mut start = key.1.as_bytes().to_vec();
         let end = [start.as_slice(), &[0xff; 17]].concat();
         loop {
@@ -276,7 +294,7 @@ impl<'a, T: Serialize + DeserializeOwned> TableDraft<'a, T> {
             let (keys, more) = keys.await?;
             for place in &keys {
                 let (_, other) = split_place(place).ok_or_else(|| corrupt("index"))?;
-                if other != *id && !writer.writer.has_written(&other) {
+                if is_other(&other) {
                     return Ok(Some(other));
                 }
             }

@@ -1,7 +1,7 @@
 //! Owns reading one state of a table, stored or in memory: records of rows, rows in order, keys
 //! of indexes. Which of them a query wants is `query`'s.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::{collections::BTreeSet, ops::Deref};
 
 use eidetica_core::StoreName;
 use eidetica_crdt::{Row, RowId, RowRange, SortKey, TableKind, View};
@@ -123,13 +123,18 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// Whether this is a state that is in memory whole, which has no index rows.
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self.rows, Rows::Memory(_))
+    }
+
     /// Whether an index has every row of this state.
     pub(super) fn is_ready(&self, index: &IndexRow) -> bool {
-        matches!(self.rows, Rows::Stored(..)) && index.state == IndexState::Ready
+        !self.is_in_memory() && index.state == IndexState::Ready
     }
 
     pub(super) async fn count(&self) -> Result<u64, StoreError> {
-        if matches!(self.rows, Rows::Stored(..)) {
+        if !self.is_in_memory() {
             return Ok(self.view.as_ref().map_or(0, |view| view.count));
         }
         let mut count = 0;
@@ -218,7 +223,18 @@ impl<'a> Source<'a> {
                 }
             }
         }
-        let mut places = BTreeMap::new();
+        for (key, row) in &self.places(index).await? {
+            groups.add(key.as_bytes(), *row);
+        }
+        Ok(groups.finish())
+    }
+
+    /// The place of every row in an index, from the rows themselves.
+    pub(super) async fn places(
+        &self,
+        index: &IndexRow,
+    ) -> Result<BTreeSet<(SortKey, RowId)>, StoreError> {
+        let mut places = BTreeSet::new();
         let mut scan = self.scan(
             TableKind::visible(&RowId::MIN, &RowId::MAX),
             Order::Ascending,
@@ -226,15 +242,11 @@ impl<'a> Source<'a> {
         while let Some(rows) = scan.next(MAX_RECORDS).await? {
             for (id, records) in rows {
                 let records: Vec<_> = records.iter().collect();
-                for key in keys(&records, &[&index.fields])? {
-                    places.insert((key, id), ());
-                }
+                let keys = keys(&records, &[&index.fields])?;
+                places.extend(keys.into_iter().map(|key| (key, id)));
             }
         }
-        places
-            .keys()
-            .for_each(|(key, row)| groups.add(key.as_bytes(), *row));
-        Ok(groups.finish())
+        Ok(places)
     }
 
     async fn read(

@@ -209,6 +209,37 @@ fn wrong_questions_and_declarations_are_told() {
 }
 
 #[test]
+fn a_branch_knows_the_rows_of_its_frontier_and_what_it_does_not_know_is_reported() {
+    block_on(async {
+        let (_, database) = created().await;
+        let table = todos(&database);
+        let unique = Index::on(["title"]).unique();
+        table.add_index(unique, |_| {}).await.unwrap();
+        let a = insert(&database, &[todo("a", false, 1)]).await[0];
+        let frontier = database.frontier().tips;
+        let b = insert(&database, &[todo("b", false, 1)]).await[0];
+
+        let tx = database.transaction_at(&frontier).await.unwrap();
+        let draft = tx.table::<Todo>("todos").unwrap();
+        let refused = draft.insert(&todo("a", true, 2)).await.unwrap_err();
+        assert_eq!(*refused.kind(), StoreErrorKind::Invalid);
+        assert!(refused.to_string().contains(&a.to_string()), "{refused}");
+        // Its own value is no duplicate, and the place is free once it has another.
+        draft.set(&a, &todo("a", true, 2)).await.unwrap();
+        draft.set(&a, &todo("c", true, 2)).await.unwrap();
+        draft.insert(&todo("a", true, 2)).await.unwrap();
+        let refused = draft.insert(&todo("c", true, 2)).await.unwrap_err();
+        assert_eq!(*refused.kind(), StoreErrorKind::Invalid);
+        // The other came after the frontier.
+        let other = draft.insert(&todo("b", true, 2)).await.unwrap();
+        drop(draft);
+        tx.commit().await.unwrap();
+        let duplicates = table.duplicates("title").await.unwrap();
+        assert_eq!(duplicates, [[b, other]]);
+    });
+}
+
+#[test]
 fn long_values_are_found_and_told_apart() {
     block_on(async {
         let (storage, database) = created().await;
