@@ -11,6 +11,8 @@ pub mod entries;
 #[cfg(feature = "core")]
 mod entropy;
 #[cfg(feature = "core")]
+pub mod fuzz;
+#[cfg(feature = "core")]
 pub mod golden;
 #[cfg(feature = "core")]
 pub mod oracle;

@@ -3,6 +3,9 @@
 #[cfg(feature = "client")]
 mod client;
 mod config;
+#[cfg(all(feature = "client", feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(any(feature = "client", feature = "server"))]

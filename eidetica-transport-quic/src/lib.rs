@@ -3,6 +3,9 @@
 mod answer;
 mod dial;
 mod fault;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod pool;
 mod server;
 mod tasks;

@@ -152,7 +152,7 @@ pub(crate) fn proven(connection: &Connection) -> Option<PublicKey> {
 }
 
 /// Reads a raw public key, which must be exactly an ed25519 key.
-fn raw_key(shown: &CertificateDer<'_>) -> Result<PublicKey, Error> {
+pub(crate) fn raw_key(shown: &CertificateDer<'_>) -> Result<PublicKey, Error> {
     shown
         .strip_prefix(&SPKI_PREFIX[..])
         .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())

@@ -91,6 +91,12 @@ fn steps(packages: &[Package], has_nextest: bool) -> Vec<Step> {
         name: "rustdoc".to_owned(),
         work: Work::Program(rustdoc.with_env("RUSTDOCFLAGS", "-Dwarnings")),
     });
+    let fuzz = "check --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz";
+    steps.push(Step {
+        name: "fuzz targets".to_owned(),
+        // Nothing is linked, so there is no need to compile the engine, which is C++.
+        work: Work::Program(cargo(fuzz).with_env("CUSTOM_LIBFUZZER_PATH", "none/libnone.a")),
+    });
     steps.push(command(&readme::COMMAND));
     steps
 }
@@ -281,6 +287,7 @@ mod tests {
             "tests",
             "doc tests",
             "rustdoc",
+            "fuzz targets",
             "readme",
         ];
         assert_eq!(names(&steps), expected);

@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod command;
 mod crash;
+mod fuzz;
 mod golden;
 mod layers;
 mod problem;
@@ -27,6 +28,7 @@ const COMMANDS: &[Command] = &[
     readme::COMMAND,
     bench::COMMAND,
     crash::COMMAND,
+    fuzz::COMMAND,
 ];
 
 fn main() -> ExitCode {

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod authority;
+mod fuzz;
 mod golden;
 mod signatures;

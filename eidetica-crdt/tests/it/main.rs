@@ -4,6 +4,7 @@
 
 mod counters;
 mod format;
+mod fuzz;
 mod laws;
 mod lists;
 mod mutants;

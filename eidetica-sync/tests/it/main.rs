@@ -4,6 +4,7 @@
 
 mod channel;
 mod data;
+mod fuzz;
 mod golden;
 mod ticket;
 mod wire;

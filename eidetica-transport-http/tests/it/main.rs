@@ -6,4 +6,6 @@
 
 mod conformance;
 mod cut;
+#[cfg(feature = "fuzz")]
+mod fuzz;
 mod raw;

@@ -4,6 +4,8 @@
 
 mod conformance;
 mod connections;
+#[cfg(feature = "fuzz")]
+mod fuzz;
 mod hostile;
 mod identity;
 mod raw;

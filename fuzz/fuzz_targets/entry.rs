@@ -1,0 +1,6 @@
+//! Owns the entry point of the fuzz target `entry`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    eidetica_testkit::fuzz::entry(data);
+});
