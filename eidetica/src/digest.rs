@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
-use eidetica_crdt::{Crdt, Doc, Value};
-use eidetica_store::{Database, DocStore};
+use eidetica_crdt::{Crdt, Doc, TableKind, Value};
+use eidetica_store::{Database, DocStore, Table};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -15,9 +15,10 @@ const PAGE_KEYS: usize = 1024;
 /// UTF-16 orders the characters from here on behind those above U+FFFF; UTF-8 does not.
 const FIRST_BEHIND_SURROGATES: char = '\u{e000}';
 
-/// The SHA-256 of everything that the documents of a database show, as canonical JSON
-/// (RFC 8785) of `{store: value}`. Reserved stores and values that lost a conflict are left
-/// out. Two databases of equal content have equal digests, also where their histories differ.
+/// The SHA-256 of everything that the documents and tables of a database show, as canonical JSON
+/// (RFC 8785) of `{store: value}`, a table being the map of its rows by id. Reserved stores, other
+/// kinds and values that lost a conflict are left out. Two databases of equal content have equal
+/// digests, also where their histories differ.
 ///
 /// Beyond RFC 8785: integers are written in decimal at any size, bytes as base64 text
 /// (RFC 4648), infinities as the texts `Infinity` and `-Infinity`.
@@ -43,14 +44,18 @@ pub async fn content_digest(database: &Database) -> Result<[u8; 32], Error> {
     let mut digest = Sha256::new();
     let mut separator = "{";
     for (store, kind) in database.stores().await? {
-        if store.as_str().starts_with('_') || kind.as_str() != Doc::KIND {
+        let is_shown = matches!(kind.as_str(), Doc::KIND | TableKind::KIND);
+        if store.as_str().starts_with('_') || !is_shown {
             continue;
         }
         // Names of stores are ASCII, so they come in the order of UTF-16.
         digest.update(separator);
         write_text(store.as_str(), &mut |text| digest.update(text));
         digest.update(":");
-        add_document(&database.doc(store.as_str())?, &mut digest).await?;
+        match kind.as_str() {
+            TableKind::KIND => add_table(&database.table(store.as_str())?, &mut digest).await?,
+            _ => add_document(&database.doc(store.as_str())?, &mut digest).await?,
+        }
         separator = ",";
     }
     digest.update(if separator == "{" { "{}" } else { "}" });
@@ -78,6 +83,28 @@ async fn add_document(doc: &DocStore, digest: &mut Sha256) -> Result<(), Error> 
         }
         if is_last {
             write_fields(group, &mut separator, &mut out);
+            out(if separator == "{" { "{}" } else { "}" });
+            return Ok(());
+        }
+    }
+}
+
+/// Adds a table, of which a page at a time is in memory.
+async fn add_table(table: &Table<Value>, digest: &mut Sha256) -> Result<(), Error> {
+    let mut out = |text: &str| digest.update(text);
+    let mut separator = "{";
+    let mut next = None;
+    loop {
+        let query = table.scan().limit(PAGE_KEYS);
+        let page = match next.take() {
+            None => query.page().await?,
+            Some(cursor) => query.after(cursor).page().await?,
+        };
+        for (id, row) in page.rows {
+            write_fields(vec![(id.to_string(), row)], &mut separator, &mut out);
+        }
+        next = page.next;
+        if next.is_none() {
             out(if separator == "{" { "{}" } else { "}" });
             return Ok(());
         }

@@ -20,6 +20,12 @@ async fn the_digest_is_that_of_canonical_json_however_many_keys_there_are() {
         doc.set([key.as_str()], 1).await.unwrap();
     }
     tx.doc("z").unwrap().set("a", true).await.unwrap();
+    let rows = tx.table::<BTreeMap<String, i64>>("rows").unwrap();
+    let mut ids = Vec::new();
+    for n in 0..2000 {
+        let row = BTreeMap::from([("n".to_owned(), n)]);
+        ids.push(rows.insert(&row).await.unwrap());
+    }
     tx.commit().await.unwrap();
 
     let by_utf16 = keys
@@ -28,7 +34,11 @@ async fn the_digest_is_that_of_canonical_json_however_many_keys_there_are() {
     let fields = BTreeMap::from_iter(by_utf16).into_values();
     let fields = fields.map(|key| format!("{}:1", serde_json::to_string(key).unwrap()));
     let fields = fields.collect::<Vec<_>>().join(",");
-    let json = format!("{{\"many\":{{{fields}}},\"z\":{{\"a\":true}}}}");
+    let rows = (0..).zip(&ids).map(|(n, id)| (id.to_string(), n));
+    let rows = BTreeMap::from_iter(rows).into_iter();
+    let rows = rows.map(|(id, n)| format!("\"{id}\":{{\"n\":{n}}}"));
+    let rows = rows.collect::<Vec<_>>().join(",");
+    let json = format!("{{\"many\":{{{fields}}},\"rows\":{{{rows}}},\"z\":{{\"a\":true}}}}");
     let expected: [u8; 32] = Sha256::digest(json).into();
     assert_eq!(content_digest(&database).await.unwrap(), expected);
 }
