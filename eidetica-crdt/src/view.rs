@@ -21,6 +21,8 @@ pub struct View {
     undo: Vec<(Vec<u8>, Option<Option<Row>>)>,
     /// What was changed since the changes were taken.
     changes: Journal,
+    /// Bytes of keys and values of `changes`, about.
+    changed_bytes: usize,
     /// What was changed since the steps were taken, if they are kept.
     steps: Option<Journal>,
 }
@@ -185,9 +187,20 @@ impl View {
         }
     }
 
+    /// How many rows were changed since the changes were taken.
+    pub fn changed_rows(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// About how many bytes the keys and values of these rows have.
+    pub fn changed_bytes(&self) -> usize {
+        self.changed_bytes
+    }
+
     /// Takes what was changed since the last call, in the order of keys. The rows stay loaded.
     pub fn take_changes(&mut self) -> Vec<RowChange> {
         self.undo.clear();
+        self.changed_bytes = 0;
         let journal = std::mem::take(&mut self.changes);
         self.changes_since(journal)
     }
@@ -228,6 +241,10 @@ impl View {
     }
 
     fn set(&mut self, key: Vec<u8>, row: Option<Row>) {
+        if !self.changes.contains_key(&key) {
+            let value = row.as_ref().map_or(0, |row| row.value.len());
+            self.changed_bytes += key.len() + value;
+        }
         let known = self.rows.insert(key.clone(), row);
         let journals = [Some(&mut self.changes), self.steps.as_mut()];
         for journal in journals.into_iter().flatten() {
@@ -321,6 +338,23 @@ mod tests {
     fn keys(view: &View) -> Vec<String> {
         let rows = view.scan(&RowRange::all()).unwrap();
         rows.map(|row| row.path.to_string()).collect()
+    }
+
+    #[test]
+    fn what_was_changed_has_a_weight_until_it_is_taken() {
+        let mut view = View::empty();
+        assert_eq!((view.changed_rows(), view.changed_bytes()), (0, 0));
+        let long = Row {
+            value: vec![0; 100],
+            ..row("a", 0)
+        };
+        view.put(long.clone());
+        view.put(long.clone());
+        view.remove(&row("b", 0).path, &row("b", 0).stamp);
+        let bytes = long.key().len() + 100 + row("b", 0).key().len();
+        assert_eq!((view.changed_rows(), view.changed_bytes()), (2, bytes));
+        view.take_changes();
+        assert_eq!((view.changed_rows(), view.changed_bytes()), (0, 0));
     }
 
     #[test]

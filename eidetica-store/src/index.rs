@@ -2,7 +2,9 @@
 //! every change of the table's rows. Building one over rows that are there is `table/build`'s,
 //! reading one `table/query`'s.
 
-use eidetica_crdt::{Path, Row, RowChange, RowId, RowRange, SortKey, TableKind, View};
+use eidetica_crdt::{
+    Path, Row, RowChange, RowId, RowRange, SORTED_BYTES, SortKey, TableKind, View,
+};
 
 use crate::{
     Key, Space, StoreError, StoreErrorKind, WriteBatch,
@@ -16,6 +18,8 @@ const MAX_INDEXES: usize = 16;
 const MAX_INDEX_FIELDS: usize = 6;
 /// Bytes of an index's name.
 const MAX_INDEX_NAME_BYTES: usize = 64;
+/// Bytes of a key of an index beside the values.
+const INDEX_KEY_BYTES: usize = 128;
 /// Bytes of a row's id, with which the keys of index rows end.
 const ID_BYTES: usize = 16;
 
@@ -139,6 +143,13 @@ pub(crate) fn all_ready(indexes: &[IndexRow]) -> Vec<IndexRow> {
         ..index.clone()
     });
     ready.collect()
+}
+
+/// About how many bytes it takes at most to move a row in indexes: the old keys and the new.
+pub(crate) fn bytes_of_move(indexes: &[IndexRow]) -> usize {
+    let values = |index: &IndexRow| index.fields.len() * 2 * SORTED_BYTES;
+    let keys = indexes.iter().map(|index| INDEX_KEY_BYTES + values(index));
+    2 * keys.sum::<usize>()
 }
 
 /// The key of a row in an index of some generation.

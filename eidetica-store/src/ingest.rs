@@ -45,9 +45,9 @@ pub struct IngestReport {
     pub incomplete: Vec<Incomplete>,
 }
 
-/// Bytes at which a chunk is full; far below what a backend takes at once.
-const FULL_BYTES: usize = 24 * 1024 * 1024;
-/// Bytes of rows around what an operation or entry itself holds: keys, stamp, lane, author.
+/// Bytes at which a commit is full; far below what a backend takes at once.
+pub(crate) const FULL_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of rows around what an entry itself holds: header, keys, lane, author.
 const ROW_BYTES: usize = 512;
 
 /// A commit in the making.
@@ -206,7 +206,7 @@ impl<'a> Chunk<'a> {
         let applied = self
             .views
             .apply_entry(&mut self.applier, number, views, entry, node);
-        self.weight += applied.await? * ROW_BYTES;
+        self.weight += applied.await?;
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl<'a> Chunk<'a> {
             self.batch.put(rows::void_key(number, arrival), Vec::new());
         }
         let payloads = entry.payloads().iter().flatten().map(|p| p.len());
-        self.weight += ROW_BYTES + 2 * payloads.sum::<usize>();
+        self.weight += ROW_BYTES + payloads.sum::<usize>();
         self.lanes.insert(node.fields.lane);
         self.authors.insert(node.fields.author);
     }

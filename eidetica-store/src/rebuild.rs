@@ -12,6 +12,7 @@ use eidetica_crdt::RowRange;
 use crate::{
     Database, Durability, Snapshot, StoreError, WriteBatch,
     index::{Keeper, all_ready},
+    ingest::FULL_BYTES,
     kind::Reading,
     node::{CHANGES_RESERVED, Node, StoredRow},
     recording::publish_rebuilt,
@@ -149,7 +150,11 @@ async fn rebuild(
         };
         let mut applier = Applier::new(database.nodes(), &database.engine().kinds, &*snapshot);
         let is_done = chunk.is_empty();
+        let indexes = all_ready(&row.indexes);
         for (arrival, stored) in chunk {
+            if open.weight(&indexes) >= FULL_BYTES {
+                break;
+            }
             building.next = Arrival(arrival.0 + 1);
             // The rows of `_auth` tell who was granted what, void or not.
             if name.0.is_auth() || !state.void.contains(&arrival) {
@@ -160,7 +165,6 @@ async fn rebuild(
         }
         let mut batch = WriteBatch::new();
         let mut replaced = None;
-        let indexes = all_ready(&row.indexes);
         let keeper = Keeper::new(number, name, building.generation, &indexes);
         let more = open.write(&keeper, &mut batch)?;
         building.count = building.count.saturating_add_signed(more);

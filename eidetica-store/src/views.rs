@@ -11,11 +11,11 @@ use eidetica_crdt::{Cause, Past, Row, RowChange, RowRange, View, ViewError};
 
 use crate::{
     Key, KeyRange, Order, Snapshot, Space, StoreChange, StoreError, WriteBatch,
-    index::Keeper,
+    index::{Keeper, bytes_of_move},
     kind::{Kinds, Operations, Reading},
     node::Node,
     nodes::Nodes,
-    rows::{self, DatabaseNo, ViewRow, corrupt},
+    rows::{self, DatabaseNo, IndexRow, ViewRow, corrupt},
     state::{SCAN_BYTES, SCAN_ROWS, ViewName},
 };
 
@@ -80,6 +80,13 @@ impl OpenView {
     /// Where its rows are in the backend; `None` if they are all in memory.
     pub(crate) fn prefix(&self) -> Option<&[u8]> {
         self.stored.as_deref()
+    }
+
+    /// About how many bytes it takes to write what is changed, with the rows of these indexes.
+    pub(crate) fn weight(&self, indexes: &[IndexRow]) -> usize {
+        let prefix = self.stored.as_ref().map_or(0, Vec::len);
+        let each = prefix + size_of::<Arrival>() + bytes_of_move(indexes);
+        self.view.changed_bytes() + self.view.changed_rows() * each
     }
 
     /// Whether its rows are in the backend, not all in memory.
@@ -349,7 +356,7 @@ impl OpenViews {
         steps.collect()
     }
 
-    /// Applies every change of an entry to its view.
+    /// Applies every change of an entry to its view; about how many bytes it takes to write that.
     pub(crate) async fn apply_entry(
         &mut self,
         applier: &mut Applier<'_>,
@@ -360,18 +367,18 @@ impl OpenViews {
     ) -> Result<usize, StoreError> {
         let header = entry.header();
         let applied = Applied::new(node, header);
-        let mut operations = 0;
+        let mut weight = 0;
         for (change, payload) in header.changes.iter().zip(entry.payloads()) {
             let Some(payload) = payload else { continue };
             let change = (&change.store, &payload[..]);
-            operations += self
+            weight += self
                 .apply_change(applier, number, views, change, &applied)
                 .await?;
         }
-        Ok(operations)
+        Ok(weight)
     }
 
-    /// Applies the payload of one store to its view; how many operations it has.
+    /// Applies the payload of one store to its view; about how many bytes it takes to write that.
     pub(crate) async fn apply_change(
         &mut self,
         applier: &mut Applier<'_>,
@@ -411,8 +418,9 @@ impl OpenViews {
             }
             open
         });
+        let before = open.weight(&row.indexes);
         applier.apply(open, operations.as_ref(), applied).await?;
-        Ok(operations.len())
+        Ok(open.weight(&row.indexes) - before)
     }
 
     /// Puts every changed row and view into a batch.

@@ -5,6 +5,7 @@ mod building;
 mod devices;
 mod indexes;
 mod model;
+mod weight;
 
 use eidetica_crdt::{RowId, Value};
 use eidetica_store::{Cursor, Database, Page, Query, Storage, StoreErrorKind, Table};
