@@ -13,7 +13,7 @@ use eidetica_core::{
 use tokio::sync::MutexGuard;
 
 use crate::{
-    Database, Rule, Snapshot, Source, StoreError, StoreErrorKind,
+    Database, Rule, Snapshot, Source, StoreError, StoreErrorKind, WriteBatch,
     draft::Ranges,
     ingest::{Added, Chunk, Progress},
     rows::{self, invalid},
@@ -39,6 +39,8 @@ pub(crate) struct Request {
     pub(crate) touched: Ranges,
     /// Whether it fails rather than stand beside what has overtaken it.
     pub(crate) only_unchanged: bool,
+    /// Rows of the layers above that its commit writes, too.
+    pub(crate) rows: WriteBatch,
     pub(crate) outcome: Mutex<Outcome>,
 }
 
@@ -252,6 +254,7 @@ impl Maker<'_> {
         let entry = entry.await?;
         let id = entry.id();
         self.add(state, entry, &changes.written).await?;
+        self.chunk.extra(request.rows.clone());
         Ok(id)
     }
 

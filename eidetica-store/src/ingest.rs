@@ -141,7 +141,7 @@ impl<'a> Chunk<'a> {
 
     /// Adds rows of the caller, to be left out if an entry is incomplete.
     pub(crate) fn extra(&mut self, extra: WriteBatch) {
-        self.extra = extra;
+        self.extra.append(extra);
     }
 
     /// Judges an entry and, if it is a new member, stores and applies it.

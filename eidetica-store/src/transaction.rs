@@ -14,7 +14,7 @@ use eidetica_crdt::{Crdt, Nonce};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
-    CrdtDraft, Database, DocDraft, Snapshot, StoreError, StoreErrorKind,
+    CrdtDraft, Database, DocDraft, Snapshot, StoreError, StoreErrorKind, WriteBatch,
     commit::{Changes, Outcome, Request},
     draft::{AnyDraft, Draft, DraftGuard, DraftWriter, Writes},
     kind::kind_of,
@@ -33,6 +33,7 @@ pub struct Transaction {
     base: Base,
     drafts: Mutex<BTreeMap<StoreName, Box<dyn AnyDraft>>>,
     auth: Vec<AuthOperation>,
+    rows: WriteBatch,
 }
 
 /// What a transaction reads.
@@ -64,6 +65,7 @@ impl Transaction {
             base,
             drafts: Mutex::new(BTreeMap::new()),
             auth: Vec::new(),
+            rows: WriteBatch::new(),
         })
     }
 
@@ -94,6 +96,12 @@ impl Transaction {
     /// Gives a key, or everybody, a level. Takes effect with the commit.
     pub fn set_permission(&mut self, subject: impl Into<Subject>, level: Level, name: &str) {
         self.auth.push(AuthOperation::set(subject, level, name));
+    }
+
+    /// Adds rows of the layers above, below `sys/`, to the commit. Who else writes them is the
+    /// caller's to look after: the batch demands nothing, as others share the commit.
+    pub fn add_rows(&mut self, rows: WriteBatch) {
+        self.rows.append(rows);
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -178,6 +186,10 @@ impl Transaction {
 
     /// What is to be committed; nothing of the snapshot is held any more.
     fn into_request(self, only_unchanged: bool) -> Result<(Database, Request), StoreError> {
+        if !self.rows.preconditions().is_empty() {
+            let message = "the rows added to a transaction demand nothing of others";
+            return Err(StoreError::new(StoreErrorKind::Invalid, message));
+        }
         let mut touched = BTreeMap::new();
         let (mut writes, mut beside) = (BTreeMap::new(), BTreeMap::new());
         for (store, draft) in self.drafts.into_inner() {
@@ -209,6 +221,7 @@ impl Transaction {
             beside,
             touched,
             only_unchanged,
+            rows: self.rows,
             outcome: StdMutex::new(Outcome::Waiting),
         };
         Ok((self.database, request))

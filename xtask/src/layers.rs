@@ -69,6 +69,7 @@ const LAYERS: &[Layer] = &[
             "futures-core",
             "getrandom",
             "governor",
+            "hmac",
             "postcard",
             "serde",
             "sha2",

@@ -3,6 +3,7 @@
 
 mod group;
 mod parents;
+mod rows;
 
 use std::sync::Arc;
 
