@@ -1,15 +1,18 @@
 //! Owns the grammar of the command line, which is also that of the lines `serve` reads. Commands
-//! about values are in `data`, those about history in `history`.
+//! about values are in `data`, those about history in `history`, those about who may do what in
+//! `access`.
 
+mod access;
 mod data;
 mod history;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
-use eidetica::{DatabaseTicket, Level, PeerAddress, PublicKey, Subject};
+use eidetica::PeerAddress;
 
 pub(crate) use self::{
+    access::{AccessCommand, Grant, InviteArgs},
     data::{DataCommand, KindArg},
     history::HistoryCommand,
 };
@@ -66,21 +69,6 @@ pub(crate) enum Command {
     Data(DataCommand),
     #[command(flatten)]
     History(HistoryCommand),
-    /// Prints who may do what
-    Members { db: String },
-    /// Gives a key a level; `none` takes it away
-    Grant {
-        db: String,
-        /// A device's key, or `anyone`
-        #[arg(value_parser = parse_subject)]
-        key: Subject,
-        /// none, relay, read, write, admin or admin:N; `admin` is one below your own
-        #[arg(value_parser = parse_grant)]
-        level: Grant,
-        /// A name for the key, for people
-        #[arg(long, default_value = "")]
-        name: String,
-    },
     /// Accepts connections, and commands on standard input, until it is stopped
     ///
     /// Each line on standard input is a command in this same grammar. It is answered on standard
@@ -97,20 +85,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DB")]
         share: Vec<String>,
     },
-    /// Prints a ticket: what another device needs to find a database
-    Share {
-        db: String,
-        /// Where this device is reached; may be repeated, and left out inside `serve`
-        #[arg(long, value_name = "URL")]
-        address: Vec<PeerAddress>,
-    },
-    /// Fetches a database
-    Join {
-        ticket: DatabaseTicket,
-        /// Tries again for so long while nobody answers
-        #[arg(long, value_name = "SECONDS", default_value = "0", allow_negative_numbers = true, value_parser = parse_seconds)]
-        wait: Duration,
-    },
+    #[command(flatten)]
+    Access(AccessCommand),
     /// Brings this device and another to the same entries
     Sync {
         db: String,
@@ -121,8 +97,6 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", default_value = "0", allow_negative_numbers = true, value_parser = parse_seconds)]
         wait: Duration,
     },
-    /// Prints the devices that this one has synced with
-    Peers,
     /// Checks the data
     Doctor {
         /// Builds anew what is derived from the entries, and names entries that are lost
@@ -179,31 +153,6 @@ pub(crate) enum DbCommand {
     },
     /// Prints what a database holds, in short
     Info { db: String },
-}
-
-/// The level that `grant` gives.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Grant {
-    /// This one.
-    Level(Level),
-    /// An admin just below the one who grants.
-    NextAdmin,
-}
-
-fn parse_grant(text: &str) -> Result<Grant, eidetica::core::authority::LevelError> {
-    match text {
-        "admin" => Ok(Grant::NextAdmin),
-        _ => text.parse().map(Grant::Level),
-    }
-}
-
-fn parse_subject(text: &str) -> Result<Subject, String> {
-    if text == "anyone" {
-        return Ok(Subject::Anyone);
-    }
-    let key = format!("ed25519:{}", text.trim_start_matches("ed25519:"));
-    let key = key.parse::<PublicKey>();
-    key.map(Subject::Key).map_err(|e| e.to_string())
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {

@@ -1,5 +1,6 @@
 //! Owns the commands, by what they are about.
 
+pub(crate) mod access;
 pub(crate) mod care;
 pub(crate) mod data;
 pub(crate) mod databases;
@@ -7,5 +8,8 @@ pub(crate) mod device;
 pub(crate) mod diff;
 pub(crate) mod exchange;
 pub(crate) mod history;
+pub(crate) mod invites;
 pub(crate) mod listing;
 pub(crate) mod members;
+pub(crate) mod requests;
+pub(crate) mod trust;

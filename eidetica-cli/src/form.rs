@@ -88,6 +88,15 @@ pub(crate) fn to_text(value: &Value) -> String {
     }
 }
 
+/// What others wrote, for a terminal: without characters that steer it or turn the text around.
+pub(crate) fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() || turns
+    };
+    text.replace(steers, "\u{fffd}")
+}
+
 /// `17`, `1,691`.
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -186,6 +195,13 @@ mod tests {
         assert_eq!(at(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(at(1_767_225_599_999), "2025-12-31T23:59:59.999Z");
         assert_eq!(at(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn what_others_wrote_does_not_steer_a_terminal() {
+        let text = "a\u{1b}[2Jb\r\u{9b}c\u{202e}d\u{2066} é";
+        let replaced = "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd} é";
+        assert_eq!(printable(text), replaced);
     }
 
     #[test]

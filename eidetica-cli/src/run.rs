@@ -3,11 +3,14 @@
 use eidetica::{Instance, PeerAddress};
 
 use crate::{
-    args::{Args, Command, DataCommand, DbCommand, HistoryCommand, KindArg, PassphraseCommand},
+    args::{
+        AccessCommand, Args, Command, DataCommand, DbCommand, HistoryCommand, KindArg,
+        PassphraseCommand,
+    },
     commands::{
-        care,
+        access, care,
         data::{self, Target},
-        databases, device, diff, exchange, history, listing, members,
+        databases, device, diff, exchange, history, listing,
     },
     demo,
     failure::{Code, Failure},
@@ -64,7 +67,7 @@ fn makes_data(command: &Command) -> bool {
         Command::Init
             | Command::Id
             | Command::Db(DbCommand::Create { .. })
-            | Command::Join { .. }
+            | Command::Access(AccessCommand::Join { .. })
             | Command::Restore { .. }
     )
 }
@@ -87,19 +90,10 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
         Command::Db(DbCommand::Info { db }) => databases::info(session, &db).await?,
         Command::Data(command) => change(session, command).await?,
         Command::History(command) => look_back(session, command).await?,
-        Command::Members { db } => members::list(session, &db).await?,
-        Command::Grant {
-            db,
-            key,
-            level,
-            name,
-        } => members::grant(session, &db, key, level, &name).await?,
-        Command::Share { db, address } => exchange::share(session, &db, address).await?,
-        Command::Join { ticket, wait } => return exchange::join(session, &ticket, wait).await,
+        Command::Access(command) => return access::execute(session, command).await,
         Command::Sync { db, peer, wait } => {
             return exchange::sync(session, &db, peer, wait).await;
         }
-        Command::Peers => device::peers(session).await?,
         Command::Doctor { repair } => {
             return care::doctor(&session.instance, &session.output, repair).await;
         }

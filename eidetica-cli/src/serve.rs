@@ -92,7 +92,7 @@ async fn work(
         }
     }
     for database in &shared {
-        let ticket = exchange::ticket(session, database, session.listening.clone())?;
+        let ticket = exchange::ticket(session, database, session.listening.clone())?.to_string();
         let value = Value::from([
             ("ticket", ticket.clone()),
             ("database", database.id().to_string()),

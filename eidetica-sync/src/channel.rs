@@ -31,7 +31,6 @@
 mod client;
 mod error;
 mod identity;
-mod recent;
 mod replay;
 mod server;
 mod session;
@@ -77,4 +76,23 @@ pub struct RequestContext {
     pub remote_address: Option<Address>,
     /// The sender's device key, proven.
     pub peer: PublicKey,
+    /// What the channel's handshake hashed to; none of a plain request.
+    pub channel: Option<ChannelHash>,
+}
+
+/// The hash over the handshake of one channel, which its two ends share and nobody else: a proof
+/// made over it is worth nothing on any other channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChannelHash([u8; 32]);
+
+impl ChannelHash {
+    /// From its bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }

@@ -1,19 +1,32 @@
 //! Owns the engine: who is asked what, and who is answered. The words of the protocol are
 //! `wire`'s, proof of identity is `channel`'s.
 
+mod attempts;
 mod connection;
 mod error;
+mod invites;
+mod joining;
 mod peers;
 mod pull;
 mod push;
 mod report;
+mod requests;
 mod respond;
+mod rows;
 mod sync;
 mod transfer;
+mod trust;
 
 pub use self::{
     error::{SyncError, SyncErrorKind},
+    invites::{
+        Invite, InviteFault, InviteOptions, InviteState, MAX_INVITE_USES, MAX_INVITE_VALIDITY,
+        MAX_INVITES, RefusedRedemption,
+    },
+    joining::{AccessWish, PendingJoin},
     peers::SyncPeerInfo,
     report::{RefusedEntry, SyncReport},
+    requests::{AccessRequest, MAX_REQUESTS, MAX_REQUESTS_OF_PEER},
     sync::Sync,
+    trust::{TrustPolicy, TrustSettings, TrustedPeer},
 };

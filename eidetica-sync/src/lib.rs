@@ -3,20 +3,29 @@
 mod channel;
 mod data;
 mod engine;
+mod invite;
+mod recent;
 mod ticket;
 mod wire;
 
 pub use crate::{
     channel::{
-        ChannelError, ChannelErrorKind, ChannelIdentity, PeerHandler, RequestContext, SecureClient,
-        SecureServer,
+        ChannelError, ChannelErrorKind, ChannelHash, ChannelIdentity, PeerHandler, RequestContext,
+        SecureClient, SecureServer,
     },
     data::{Batch, Decoder, Encoder},
-    engine::{RefusedEntry, Sync, SyncError, SyncErrorKind, SyncPeerInfo, SyncReport},
-    ticket::{DatabaseTicket, InviteSecret, TicketError},
+    engine::{
+        AccessRequest, AccessWish, Invite, InviteFault, InviteOptions, InviteState,
+        MAX_INVITE_USES, MAX_INVITE_VALIDITY, MAX_INVITES, MAX_REQUESTS, MAX_REQUESTS_OF_PEER,
+        PendingJoin, RefusedEntry, RefusedRedemption, Sync, SyncError, SyncErrorKind, SyncPeerInfo,
+        SyncReport, TrustPolicy, TrustSettings, TrustedPeer,
+    },
+    invite::{InviteId, InviteIdError, InviteProof, InviteSecret},
+    ticket::{DatabaseTicket, TicketError, TicketInvite},
     wire::{
         Answer, Budget, Cursor, DataFrame, End, Epoch, Head, Hello, HelloAnswer, Hints, Mark, Open,
-        OpenAnswer, PROTOCOL_VERSION, ProtocolError, Push, PushId, Pushed, Refusal, Request, Rule,
-        RuleSet, RunningHash, SUPPORTED_VERSIONS, TipsDigest, VersionRange, limits,
+        OpenAnswer, PROTOCOL_VERSION, ProtocolError, Push, PushId, Pushed, Redeem, Refusal,
+        Request, RequestAccess, Rule, RuleSet, RunningHash, SUPPORTED_VERSIONS, TipsDigest,
+        VersionRange, limits,
     },
 };

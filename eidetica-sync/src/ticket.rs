@@ -1,5 +1,5 @@
 //! Owns tickets: the text that one person hands to another so that a device can join a database.
-//! What an invite allows, and redeeming it, is the engine's.
+//! What proves an invite is `invite`'s, what it allows the engine's.
 
 use std::{fmt, str::FromStr};
 
@@ -9,9 +9,12 @@ use eidetica_transport::{Address, PeerAddress};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::wire::{
-    codec,
-    limits::{MAX_ADDRESS_BYTES, MAX_ADDRESSES},
+use crate::{
+    InviteId, InviteSecret,
+    wire::{
+        codec,
+        limits::{MAX_ADDRESS_BYTES, MAX_ADDRESSES},
+    },
 };
 
 /// Starts the text of a ticket.
@@ -22,11 +25,6 @@ const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
 /// Bytes before the body: the version and, big-endian, the length of the body.
 const HEAD_BYTES: usize = 3;
-/// Bytes of an invite's secret, at least: 128 bits cannot be guessed.
-const MIN_SECRET_BYTES: usize = 16;
-/// Bytes of an invite's secret, at most: more adds nothing.
-const MAX_SECRET_BYTES: usize = 32;
-
 /// What a device needs to join a database: its name, where it is held and, if the ticket lets
 /// its bearer in, an invite. Written `eidetica:` and base32.
 ///
@@ -42,13 +40,19 @@ const MAX_SECRET_BYTES: usize = 32;
 pub struct DatabaseTicket {
     database: DatabaseId,
     peers: Vec<PeerAddress>,
-    invite: Option<InviteSecret>,
+    invite: Option<TicketInvite>,
 }
 
-/// The secret of an invite, 16 to 32 bytes; prints as `InviteSecret(..)`. Compares in a time
-/// that tells something about it, so never against what a peer sent.
-#[derive(Clone, PartialEq, Eq)]
-pub struct InviteSecret(Vec<u8>);
+/// What the bearer of a ticket needs to be let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketInvite {
+    /// The device that issued the invite and alone redeems it.
+    pub issuer: PublicKey,
+    /// The invite's name there.
+    pub id: InviteId,
+    /// What proves it; never sent.
+    pub secret: InviteSecret,
+}
 
 /// Why a ticket is none, or is damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +74,6 @@ pub enum TicketError {
     TooManyPeers(usize),
     /// An address longer than a ticket holds; its bytes.
     AddressTooLong(usize),
-    /// An invite's secret of fewer than 16 or more than 32 bytes; its bytes.
-    Secret(usize),
     /// The ticket was made by something that does not follow its format.
     Malformed,
 }
@@ -97,41 +99,12 @@ impl fmt::Display for TicketError {
                     "an address has at most {MAX_ADDRESS_BYTES} bytes. bytes=`{n}`"
                 )
             }
-            Self::Secret(n) => write!(
-                f,
-                "a secret has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes. bytes=`{n}`"
-            ),
             Self::Malformed => write!(f, "ticket does not follow its format"),
         }
     }
 }
 
 impl std::error::Error for TicketError {}
-
-impl InviteSecret {
-    /// Wraps secret, uniformly random bytes.
-    ///
-    /// # Errors
-    /// [`TicketError::Secret`] if they are fewer than 16 or more than 32.
-    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, TicketError> {
-        let bytes = bytes.into();
-        match bytes.len() {
-            MIN_SECRET_BYTES..=MAX_SECRET_BYTES => Ok(Self(bytes)),
-            n => Err(TicketError::Secret(n)),
-        }
-    }
-
-    /// The secret bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for InviteSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InviteSecret(..)")
-    }
-}
 
 impl DatabaseTicket {
     /// A ticket for a database that is held at these addresses.
@@ -162,7 +135,7 @@ impl DatabaseTicket {
 
     /// Adds an invite; whoever sees the ticket's text can then redeem it.
     #[must_use]
-    pub fn with_invite(mut self, invite: InviteSecret) -> Self {
+    pub fn with_invite(mut self, invite: TicketInvite) -> Self {
         self.invite = Some(invite);
         self
     }
@@ -177,8 +150,8 @@ impl DatabaseTicket {
         &self.peers
     }
 
-    /// The invite's secret.
-    pub fn invite(&self) -> Option<&InviteSecret> {
+    /// The invite.
+    pub fn invite(&self) -> Option<&TicketInvite> {
         self.invite.as_ref()
     }
 }
@@ -189,11 +162,7 @@ struct Body {
     database: DatabaseId,
     #[serde(deserialize_with = "codec::list::<_, _, MAX_ADDRESSES>")]
     peers: Vec<BodyPeer>,
-    #[serde(
-        serialize_with = "codec::write_maybe_bytes",
-        deserialize_with = "codec::read_maybe_bytes::<_, MAX_SECRET_BYTES>"
-    )]
-    invite: Option<Vec<u8>>,
+    invite: Option<TicketInvite>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,7 +182,7 @@ impl fmt::Display for DatabaseTicket {
         let body = Body {
             database: self.database,
             peers: self.peers.iter().map(peer).collect(),
-            invite: self.invite.as_ref().map(|secret| secret.0.clone()),
+            invite: self.invite.clone(),
         };
         let body = codec::write(Vec::new(), &body);
         let length = u16::try_from(body.len()).expect("16 addresses of 512 bytes fit in 64 KiB");
@@ -260,7 +229,7 @@ impl FromStr for DatabaseTicket {
         let peers: Option<Vec<_>> = body.peers.into_iter().map(BodyPeer::into_address).collect();
         let ticket = Self::new(body.database, peers.ok_or(TicketError::Malformed)?)?;
         Ok(match body.invite {
-            Some(secret) => ticket.with_invite(InviteSecret::from_bytes(secret)?),
+            Some(invite) => ticket.with_invite(invite),
             None => ticket,
         })
     }

@@ -1,6 +1,7 @@
 //! Owns the messages of the sync protocol: requests, the frames of their answers, and their
 //! bounds. What the messages make a device do is the engine's; who sent them is the channel's.
 
+mod access;
 mod answer;
 pub(crate) mod codec;
 mod error;
@@ -8,6 +9,7 @@ mod frame;
 pub mod limits;
 mod request;
 
+pub use access::{Redeem, RequestAccess};
 pub use answer::{Answer, End, HelloAnswer, OpenAnswer, Pushed, Refusal};
 pub use error::ProtocolError;
 pub use frame::{Cursor, DataFrame, Epoch, Mark, RunningHash, TipsDigest};

@@ -97,7 +97,10 @@ impl From<SyncError> for Error {
     fn from(error: SyncError) -> Self {
         let kind = match error.kind() {
             SyncErrorKind::Unreachable | SyncErrorKind::Interrupted => ErrorKind::Unreachable,
-            SyncErrorKind::Refused | SyncErrorKind::WrongPeer => ErrorKind::Permission,
+            SyncErrorKind::Refused | SyncErrorKind::Pending | SyncErrorKind::WrongPeer => {
+                ErrorKind::Permission
+            }
+            SyncErrorKind::NotFound => ErrorKind::NotFound,
             SyncErrorKind::Invalid => ErrorKind::Invalid,
             SyncErrorKind::Protocol | SyncErrorKind::Versions => ErrorKind::Protocol,
             _ => ErrorKind::Failed,

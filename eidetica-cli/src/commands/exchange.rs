@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use eidetica::{Database, DatabaseId, DatabaseTicket, PeerAddress, SyncReport, Value};
+use eidetica::{
+    Database, DatabaseId, DatabaseTicket, PeerAddress, SyncReport, Value,
+    sync::{AccessWish, InviteOptions, Sync, SyncError},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    args::InviteArgs,
     failure::{Code, Failure},
     form,
     progress::Progress,
@@ -22,6 +26,7 @@ pub(crate) async fn share(
     session: &Session,
     db: &str,
     addresses: Vec<PeerAddress>,
+    invite: Option<InviteArgs>,
 ) -> Result<(), Failure> {
     let database = session.instance.find_database(db).await?;
     let addresses = match addresses.is_empty() {
@@ -32,8 +37,19 @@ pub(crate) async fn share(
         let message = "a ticket names where this device is reached: --address URL";
         return Err(Failure::new(Code::Usage, message));
     }
-    let ticket = ticket(session, &database, addresses)?;
-    let value = Value::from([("ticket", ticket.as_str())]);
+    let mut ticket = ticket(session, &database, addresses)?;
+    let mut invite_id = Value::Null;
+    if let Some(args) = invite {
+        let options = InviteOptions::new(args.level)
+            .with_uses(args.uses)
+            .with_validity(args.expires)
+            .with_note(args.note);
+        let invite = session.instance.sync().invite(&database, options).await?;
+        invite_id = invite.id.to_string().into();
+        ticket = ticket.with_invite(invite);
+    }
+    let ticket = ticket.to_string();
+    let value = Value::from([("ticket", ticket.as_str().into()), ("invite", invite_id)]);
     session.output.answer(&value, || ticket)
 }
 
@@ -42,24 +58,25 @@ pub(crate) fn ticket(
     session: &Session,
     database: &Database,
     addresses: Vec<PeerAddress>,
-) -> Result<String, Failure> {
+) -> Result<DatabaseTicket, Failure> {
     let own = session.instance.public_key();
     let addresses = addresses.into_iter().map(|address| PeerAddress {
         key: address.key.or(Some(own)),
         ..address
     });
     let ticket = DatabaseTicket::new(database.id(), addresses);
-    let ticket = ticket.map_err(|e| Failure::new(Code::Usage, e.to_string()))?;
-    Ok(ticket.to_string())
+    ticket.map_err(|e| Failure::new(Code::Usage, e.to_string()))
 }
 
 /// `join`.
 pub(crate) async fn join(
     session: &Session,
     ticket: &DatabaseTicket,
+    wish: AccessWish,
     wait: Duration,
 ) -> Result<Code, Failure> {
-    let report = meet(session, ticket.database(), ticket.peers(), wait).await?;
+    let join = async |sync: &Sync| sync.join_with(ticket, wish.clone(), Duration::ZERO).await;
+    let report = meet(session, ticket.database(), wait, join).await?;
     tell(session, &report)
 }
 
@@ -70,6 +87,13 @@ pub(crate) async fn sync(
     peer: Option<PeerAddress>,
     wait: Duration,
 ) -> Result<Code, Failure> {
+    if peer.is_none()
+        && let Some(id) = pending(session, db).await?
+    {
+        let join = async |sync: &Sync| sync.complete_join(id, Duration::ZERO).await;
+        let report = meet(session, id, wait, join).await?;
+        return tell(session, &report);
+    }
     let database = session.instance.find_database(db).await?;
     let peers: Vec<_> = match peer {
         Some(peer) => vec![peer],
@@ -82,22 +106,32 @@ pub(crate) async fn sync(
         let message = "this database was not synced with anybody yet; name a peer: --peer URL";
         return Err(Failure::new(Code::Usage, message));
     }
-    let report = meet(session, database.id(), &peers, wait).await?;
+    let id = database.id();
+    let sync = async |sync: &Sync| sync.sync_with_any(id, &peers, Duration::ZERO).await;
+    let report = meet(session, id, wait, sync).await?;
     tell(session, &report)
 }
 
-/// Syncs with the first peer that answers, and says so while it has to wait for one.
+/// The database of the one pending join that a text names by the beginning of its id.
+async fn pending(session: &Session, db: &str) -> Result<Option<DatabaseId>, Failure> {
+    let joins = session.instance.sync().pending_joins().await?;
+    let ids = joins.iter().map(|join| join.ticket.database());
+    let mut named = ids.filter(|id| !db.is_empty() && id.to_string().starts_with(db));
+    Ok(named.next().filter(|_| named.next().is_none()))
+}
+
+/// Meets another device, and says so while it has to wait for that.
 async fn meet(
     session: &Session,
     database: DatabaseId,
-    peers: &[PeerAddress],
     wait: Duration,
+    work: impl AsyncFn(&Sync) -> Result<SyncReport, SyncError>,
 ) -> Result<SyncReport, Failure> {
     let began = Instant::now();
     let mut pause = FIRST_WAIT;
     let mut is_told = false;
     loop {
-        match attempt(session, database, peers).await {
+        match attempt(session, database, &work).await {
             Ok(report) => return Ok(report),
             Err(error) if error.is_transient() && began.elapsed() + pause <= wait => {
                 if !is_told {
@@ -116,8 +150,8 @@ async fn meet(
 async fn attempt(
     session: &Session,
     database: DatabaseId,
-    peers: &[PeerAddress],
-) -> Result<SyncReport, eidetica::sync::SyncError> {
+    work: &impl AsyncFn(&Sync) -> Result<SyncReport, SyncError>,
+) -> Result<SyncReport, SyncError> {
     let progress = Progress::entries(&session.output);
     let replica = session.instance.storage().attach(database).await?;
     let mut held = replica.watch();
@@ -130,7 +164,7 @@ async fn attempt(
     };
     let sync = session.instance.sync();
     tokio::select! {
-        report = Box::pin(sync.sync_with_any(database, peers, Duration::ZERO)) => report,
+        report = Box::pin(work(sync)) => report,
         never = show => never,
     }
 }

@@ -33,6 +33,11 @@ pub(crate) async fn list(session: &Session, db: &str) -> Result<(), Failure> {
     session.output.end()
 }
 
+/// `revoke`.
+pub(crate) async fn revoke(session: &Session, db: &str, subject: Subject) -> Result<(), Failure> {
+    grant(session, db, subject, Grant::Level(Level::None), "").await
+}
+
 /// `grant`.
 pub(crate) async fn grant(
     session: &Session,

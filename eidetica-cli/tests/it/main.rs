@@ -14,3 +14,4 @@ mod serving;
 mod situations;
 mod strangers;
 mod tables;
+mod ways_in;

@@ -12,12 +12,15 @@ use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, PeerAddress, SyncTransport, TransportErrorKind};
 use tokio::sync::OnceCell;
 
-use crate::channel::{
-    ChannelError, ChannelErrorKind, ChannelIdentity, ESTABLISHED, HANDSHAKE_ANSWER, HANDSHAKE_END,
-    HANDSHAKE_START, PLAIN, SEALED, SessionId, UNKNOWN_SESSION,
-    identity::{read_proof, write},
+use crate::{
+    channel::{
+        ChannelError, ChannelErrorKind, ChannelHash, ChannelIdentity, ESTABLISHED,
+        HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, PLAIN, SEALED, SessionId,
+        UNKNOWN_SESSION,
+        identity::{read_proof, write},
+        session::{CONFIRMATION, Ends, Nonces, OpenedAnswer, Session},
+    },
     recent::Recent,
-    session::{CONFIRMATION, Ends, Nonces, OpenedAnswer, Session},
 };
 
 /// Sessions kept; one more handshake is all that a forgotten one costs.
@@ -82,6 +85,24 @@ impl SecureClient {
                 .await?;
             return Ok((key, frames));
         }
+        self.bound_request(transport, to, |_| request.clone()).await
+    }
+
+    /// Sends a request that is made for the very channel it goes through. For that there is a handshake over any transport. Else as
+    /// [`SecureClient::request`].
+    ///
+    /// # Errors
+    /// Those of [`SecureClient::request`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the request; the peer may or may not have seen it.
+    pub async fn bound_request(
+        &self,
+        transport: &dyn SyncTransport,
+        to: &PeerAddress,
+        request: impl Fn(ChannelHash) -> Bytes + Send,
+    ) -> Result<(PublicKey, FrameStream), ChannelError> {
+        let route = (transport.transport_type(), to.clone());
         // The second try is for a peer that has lost the session.
         for _ in 0..2 {
             let slot = self.slot(&route);
@@ -90,6 +111,7 @@ impl SecureClient {
                 .await?
                 .clone();
             let peer = established.session.peer();
+            let request = request(established.session.hash());
             match send_sealed(transport, to, established, &request).await? {
                 Some(answer) => return Ok((peer, answer)),
                 None => self.forget(&route, &slot),
@@ -141,10 +163,7 @@ impl SecureClient {
         if answer[..] == [UNKNOWN_SESSION] {
             return Ok(None);
         }
-        let session = Session::new(
-            handshake.into_stateless_transport_mode().map_err(broken)?,
-            peer,
-        );
+        let session = Session::new(handshake, peer).map_err(broken)?;
         answer
             .strip_prefix(&[ESTABLISHED])
             .and_then(|sealed| session.open(&mut Nonces::new(CONFIRMATION), sealed))

@@ -16,12 +16,14 @@ use eidetica_transport::{
 use futures_core::Stream;
 use snow::HandshakeState;
 
-use crate::channel::{
-    ChannelIdentity, ESTABLISHED, HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, PLAIN,
-    PeerHandler, RequestContext, SEALED, SessionId, UNKNOWN_SESSION,
-    identity::{random_id, read_proof, read_start},
+use crate::{
+    channel::{
+        ChannelIdentity, ESTABLISHED, HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, PLAIN,
+        PeerHandler, RequestContext, SEALED, SessionId, UNKNOWN_SESSION,
+        identity::{random_id, read_proof, read_start},
+        session::{CONFIRMATION, Ends, Nonces, SealedAnswer, Session},
+    },
     recent::Recent,
-    session::{CONFIRMATION, Ends, Nonces, SealedAnswer, Session},
 };
 
 /// Sessions kept; a peer whose session was forgotten pays one new handshake.
@@ -60,6 +62,7 @@ impl SecureServer {
                     transport,
                     remote_address,
                     peer,
+                    channel: None,
                 };
                 self.inner.handle(context, request).await
             }
@@ -84,7 +87,7 @@ impl SecureServer {
         let peer = read_proof(&mut handshake, message)
             .ok_or(Refused("the sender does not prove a device key"))?;
         check_proven(context, peer)?;
-        let session = Session::new(handshake.into_stateless_transport_mode()?, peer);
+        let session = Session::new(handshake, peer)?;
         let mut answer = vec![ESTABLISHED];
         session
             .seal(
@@ -135,6 +138,7 @@ impl SecureServer {
             transport,
             remote_address,
             peer: session.peer(),
+            channel: Some(session.hash()),
         };
         let frames = self.inner.handle(context, request).await;
         Box::pin(SealedAnswer::new(session, stream, frames))

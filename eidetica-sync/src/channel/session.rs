@@ -15,9 +15,9 @@ use bytes::{Buf, Bytes};
 use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, TransportError, TransportErrorKind};
 use futures_core::Stream;
-use snow::StatelessTransportState;
+use snow::{HandshakeState, StatelessTransportState};
 
-use crate::channel::{SEALED, replay::ReplayWindow};
+use crate::channel::{ChannelHash, SEALED, replay::ReplayWindow};
 
 /// Bytes of a Noise message.
 const MESSAGE_BYTES: usize = 65_535;
@@ -41,22 +41,31 @@ pub(super) enum Ends {
 pub(super) struct Session {
     state: StatelessTransportState,
     peer: PublicKey,
+    hash: ChannelHash,
     next_stream: AtomicU32,
     received: Mutex<ReplayWindow>,
 }
 
 impl Session {
-    pub(super) fn new(state: StatelessTransportState, peer: PublicKey) -> Self {
-        Self {
-            state,
+    /// The session that a finished handshake leads to.
+    pub(super) fn new(handshake: HandshakeState, peer: PublicKey) -> Result<Self, snow::Error> {
+        let hash = handshake.get_handshake_hash().try_into();
+        let hash = hash.expect("a hash of the pattern, SHA-256, has 32 bytes");
+        Ok(Self {
+            state: handshake.into_stateless_transport_mode()?,
             peer,
+            hash: ChannelHash::from_bytes(hash),
             next_stream: AtomicU32::new(0),
             received: Mutex::new(ReplayWindow::new()),
-        }
+        })
     }
 
     pub(super) fn peer(&self) -> PublicKey {
         self.peer
+    }
+
+    pub(super) fn hash(&self) -> ChannelHash {
+        self.hash
     }
 
     /// The number of a new request; `None` once all are used.

@@ -15,7 +15,7 @@ use eidetica_transport::{FrameStream, PeerAddress, SyncTransport};
 use tokio::time::timeout;
 
 use crate::{
-    Answer, ProtocolError, Request, SecureClient,
+    Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient,
     engine::{SyncError, SyncErrorKind},
 };
 
@@ -67,11 +67,41 @@ impl Connection {
 
     pub(crate) async fn request(&self, request: &Request) -> Result<AnswerStream, SyncError> {
         let bytes = request.encode();
-        self.counters.requests.fetch_add(1, Relaxed);
-        self.counters
-            .bytes_out
-            .fetch_add(bytes.len() as u64, Relaxed);
+        self.count(&bytes);
         let asked = self.client.request(&*self.transport, &self.address, bytes);
+        self.answer(asked).await
+    }
+
+    /// Asks what is made for the very channel that it goes through.
+    pub(crate) async fn bound_request(
+        &self,
+        request: impl Fn(ChannelHash) -> Request + Send + Sync,
+    ) -> Result<AnswerStream, SyncError> {
+        let make = |channel| {
+            let bytes = request(channel).encode();
+            self.count(&bytes);
+            bytes
+        };
+        let asked = self
+            .client
+            .bound_request(&*self.transport, &self.address, make);
+        self.answer(asked).await
+    }
+
+    fn count(&self, request: &[u8]) {
+        let Counters {
+            requests,
+            bytes_out,
+            ..
+        } = &*self.counters;
+        requests.fetch_add(1, Relaxed);
+        bytes_out.fetch_add(request.len() as u64, Relaxed);
+    }
+
+    async fn answer(
+        &self,
+        asked: impl Future<Output = Result<(PublicKey, FrameStream), ChannelError>>,
+    ) -> Result<AnswerStream, SyncError> {
         let (peer, frames) = timeout(FRAME_DEADLINE, asked)
             .await
             .map_err(|_| silent())??;
@@ -104,7 +134,7 @@ impl AnswerStream {
         match timeout(FRAME_DEADLINE, next).await.map_err(|_| silent())? {
             None => Ok(None),
             Some(frame) => {
-                let frame = frame.map_err(|e| SyncError::from(crate::ChannelError::from(e)))?;
+                let frame = frame.map_err(|e| SyncError::from(ChannelError::from(e)))?;
                 self.counters
                     .bytes_in
                     .fetch_add(frame.len() as u64, Relaxed);

@@ -2,11 +2,13 @@
 
 use std::{error::Error, fmt};
 
-use eidetica_core::{DatabaseId, PublicKey};
+use eidetica_core::{DatabaseId, PublicKey, authority::Level};
 use eidetica_store::StoreError;
 use eidetica_transport::TransportErrorKind;
 
-use crate::{ChannelError, ChannelErrorKind, ProtocolError, Refusal, VersionRange};
+use crate::{
+    ChannelError, ChannelErrorKind, ProtocolError, Refusal, VersionRange, engine::AccessWish,
+};
 
 /// What to do about a failed sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +20,11 @@ pub enum SyncErrorKind {
     Interrupted,
     /// The peer, or this device, lacks a level: ask an admin for it.
     Refused,
+    /// Somebody must act first: an admin decide on a request, or an invite's issuer be reached.
+    /// What was begun is remembered; ask again later.
+    Pending,
+    /// What was named is not there: fix the call.
+    NotFound,
     /// The peer is not the key that was meant.
     WrongPeer,
     /// The peer has too much to do, or this device was too busy: try again later.
@@ -37,6 +44,8 @@ pub enum SyncErrorKind {
 pub struct SyncError {
     kind: SyncErrorKind,
     message: String,
+    /// Whether the peer says that there is no such database, or no access to it.
+    is_no_access: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -45,6 +54,7 @@ impl SyncError {
         Self {
             kind,
             message: message.into(),
+            is_no_access: false,
             source: None,
         }
     }
@@ -70,15 +80,77 @@ impl SyncError {
         Self::new(SyncErrorKind::Refused, message)
     }
 
+    /// Whoever answers at an address without a key must be known here.
+    pub(crate) fn unknown_peer(key: &PublicKey) -> Self {
+        let message = format!(
+            "nobody here knows the key that answers; if it is the right one, write it into the \
+             address or run `eidetica trust {key}`. policy=`known` key=`{key}`"
+        );
+        Self::new(SyncErrorKind::WrongPeer, message)
+    }
+
+    /// This device lacks a level in a database.
+    pub(crate) fn too_low(
+        database: DatabaseId,
+        own: &PublicKey,
+        held: Level,
+        needed: Level,
+    ) -> Self {
+        let message = format!(
+            "this device's level is too low; an admin raises it with `eidetica grant {database} \
+             {own} {needed}`. held=`{held}` needed=`{needed}`"
+        );
+        Self::new(SyncErrorKind::Refused, message)
+    }
+
+    /// The issuer of an invite does not take it.
+    pub(crate) fn invite_refused(database: DatabaseId, own: &PublicKey) -> Self {
+        let message = format!(
+            "the invite lets nobody in any more, or never did: it may be used up, expired, revoked \
+             or changed; ask for another, or for `eidetica grant {database} {own} read`"
+        );
+        Self::new(SyncErrorKind::Refused, message)
+    }
+
+    /// Only the device that issued an invite can redeem it.
+    pub(crate) fn ask_issuer(database: DatabaseId, issuer: Option<PublicKey>) -> Self {
+        let issuer = issuer.map_or_else(String::new, |issuer| issuer.to_string());
+        let message = format!(
+            "only the device that issued the invite redeems it, and it was not reached; the join is \
+             remembered, go on with `eidetica sync {database}`. issuer=`{issuer}`"
+        );
+        Self::new(SyncErrorKind::Pending, message)
+    }
+
+    /// Access was asked for.
+    pub(crate) fn asked(
+        database: DatabaseId,
+        own: &PublicKey,
+        peer: &PublicKey,
+        wish: &AccessWish,
+    ) -> Self {
+        let level = wish.level;
+        let message = format!(
+            "access was asked for: an admin lets this device in with `eidetica approve {database} \
+             {own}`; then go on with `eidetica sync {database}`. level=`{level}` asked=`{peer}`"
+        );
+        Self::new(SyncErrorKind::Pending, message)
+    }
+
+    /// Whether the peer says that there is no such database, or no access to it.
+    pub(crate) fn is_no_access(&self) -> bool {
+        self.is_no_access
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> SyncErrorKind {
         self.kind
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without anybody changing anything here.
     pub fn is_transient(&self) -> bool {
-        use SyncErrorKind::{Busy, Interrupted, Unreachable};
-        matches!(self.kind, Unreachable | Interrupted | Busy)
+        use SyncErrorKind::{Busy, Interrupted, Pending, Unreachable};
+        matches!(self.kind, Unreachable | Interrupted | Busy | Pending)
     }
 
     /// What a refusal of the peer means for the caller.
@@ -88,13 +160,16 @@ impl SyncError {
         own: &dyn fmt::Display,
     ) -> Self {
         match refusal {
-            Refusal::NoDatabase => Self::new(
-                SyncErrorKind::Refused,
-                format!(
+            Refusal::NoDatabase => {
+                let message = format!(
                     "the peer has no such database or this device may not read it; an admin lets \
                      it in with `eidetica grant {database} {own} read`"
-                ),
-            ),
+                );
+                Self {
+                    is_no_access: true,
+                    ..Self::new(SyncErrorKind::Refused, message)
+                }
+            }
             Refusal::UnknownPush => {
                 let message = "the peer has lost the beginning of the upload, try again";
                 Self::new(SyncErrorKind::Interrupted, message)
@@ -125,9 +200,8 @@ impl From<StoreError> for SyncError {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         Self {
-            kind: SyncErrorKind::Store,
-            message,
             source: Some(Box::new(error)),
+            ..Self::new(SyncErrorKind::Store, message)
         }
     }
 }
@@ -136,9 +210,8 @@ impl From<ProtocolError> for SyncError {
     fn from(error: ProtocolError) -> Self {
         let message = format!("the peer broke the protocol: {error}");
         Self {
-            kind: SyncErrorKind::Protocol,
-            message,
             source: Some(Box::new(error)),
+            ..Self::protocol(message)
         }
     }
 }
@@ -158,10 +231,10 @@ impl From<ChannelError> for SyncError {
             ChannelErrorKind::Transport(_) => SyncErrorKind::Interrupted,
             _ => SyncErrorKind::Protocol,
         };
+        let message = error.to_string();
         Self {
-            kind,
-            message: error.to_string(),
             source: Some(Box::new(error)),
+            ..Self::new(kind, message)
         }
     }
 }

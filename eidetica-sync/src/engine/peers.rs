@@ -1,11 +1,15 @@
 //! Owns what this device remembers of peers: rows below `sys/` of the layers' own.
 
 use eidetica_core::{DatabaseId, PublicKey, Timestamp};
-use eidetica_store::{CURSOR_ROWS, Key, Space, Storage, StoreError, WriteBatch};
+use eidetica_store::{CURSOR_ROWS, Key, Storage, StoreError, WriteBatch};
 use eidetica_transport::PeerAddress;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cursor, TipsDigest, limits::MAX_ADDRESSES};
+use crate::{
+    Cursor, TipsDigest,
+    engine::rows::{decode, encode, row_key},
+    limits::MAX_ADDRESSES,
+};
 
 /// A peer that this device has synced with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,9 +104,7 @@ impl Peers {
     ) -> Result<Option<TipsDigest>, StoreError> {
         let name = row_key(RELATIONSHIP, &[database.as_bytes(), key.as_bytes()]).bytes;
         let row = self.storage.row(&name).await?;
-        Ok(row
-            .and_then(|row| postcard::from_bytes(&row).ok())
-            .flatten())
+        Ok(row.and_then(|row| decode(&row)).flatten())
     }
 
     /// How far this device has followed a peer's log of a database.
@@ -114,7 +116,7 @@ impl Peers {
         let name = cursor_key(database, key).bytes;
         let row = self.storage.row(&name).await?;
         // A cursor is a hint: one that cannot be read is none.
-        Ok(row.and_then(|row| postcard::from_bytes(&row).ok()))
+        Ok(row.and_then(|row| decode(&row)))
     }
 
     /// The row that advances a cursor, for the commit of what it covers.
@@ -132,16 +134,12 @@ fn cursor_key(database: DatabaseId, key: &PublicKey) -> Key {
     row_key(CURSOR_ROWS, &[database.as_bytes(), key.as_bytes()])
 }
 
-fn row_key(prefix: &[u8], parts: &[&[u8]]) -> Key {
-    Key::new(Space::Sys, [&[prefix], parts].concat().concat())
-}
-
 fn last_key(name: &[u8]) -> Option<PublicKey> {
     PublicKey::from_bytes(*name.last_chunk()?).ok()
 }
 
 fn read_peer(name: &[u8], row: &[u8]) -> Option<SyncPeerInfo> {
-    let row: PeerRow = postcard::from_bytes(row).ok()?;
+    let row: PeerRow = decode(row)?;
     let addresses = row
         .addresses
         .iter()
@@ -152,8 +150,4 @@ fn read_peer(name: &[u8], row: &[u8]) -> Option<SyncPeerInfo> {
         addresses,
         last: row.last,
     })
-}
-
-fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    postcard::to_allocvec(row).expect("a row has no unserialisable part")
 }

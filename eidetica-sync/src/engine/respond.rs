@@ -21,9 +21,12 @@ use crate::{
     SUPPORTED_VERSIONS, TipsDigest,
     engine::{
         SyncError,
+        invites::Invites,
         peers::Peers,
         push::{MAX_NAMED_REFUSALS, skip_to},
+        requests::Requests,
         transfer::Intake,
+        trust::Trust,
     },
     limits::{MAX_DATABASES, MAX_REASON_BYTES, MAX_TIPS},
 };
@@ -43,7 +46,15 @@ pub(crate) struct Responder(Arc<Inner>);
 struct Inner {
     storage: Storage,
     peers: Peers,
+    ways_in: WaysIn,
     pushes: Mutex<VecDeque<OpenPush>>,
+}
+
+/// What answers those who have no level.
+pub(crate) struct WaysIn {
+    pub(crate) trust: Trust,
+    pub(crate) invites: Arc<Invites>,
+    pub(crate) requests: Arc<Requests>,
 }
 
 /// An upload between two pieces.
@@ -88,7 +99,7 @@ impl PeerHandler for Responder {
         let task = tokio::spawn(async move {
             let peer = context.peer;
             let result = match Request::decode(&request) {
-                Ok(request) => inner.answer(peer, request, &frames).await,
+                Ok(request) => inner.answer(&context, request, &frames).await,
                 Err(ProtocolError::Version(_)) => {
                     Err(Stop::Refuse(Refusal::Versions(SUPPORTED_VERSIONS)))
                 }
@@ -127,17 +138,24 @@ impl Drop for Answering {
 }
 
 impl Responder {
-    pub(crate) fn new(storage: Storage, peers: Peers) -> Self {
+    pub(crate) fn new(storage: Storage, peers: Peers, ways_in: WaysIn) -> Self {
         Self(Arc::new(Inner {
             storage,
             peers,
+            ways_in,
             pushes: Mutex::default(),
         }))
     }
 }
 
 impl Inner {
-    async fn answer(&self, peer: PublicKey, request: Request, frames: &Frames) -> Result<(), Stop> {
+    async fn answer(
+        &self,
+        context: &RequestContext,
+        request: Request,
+        frames: &Frames,
+    ) -> Result<(), Stop> {
+        let peer = context.peer;
         match request {
             Request::Hello(hello) => {
                 let common = SUPPORTED_VERSIONS.highest_common(hello.versions);
@@ -153,6 +171,19 @@ impl Inner {
             Request::ListDatabases => self.list(peer, frames).await,
             Request::Open(open) => self.open(peer, *open, frames).await,
             Request::Push(push) => self.push(peer, push, frames).await,
+            Request::Redeem(redeem) => {
+                let redeemed = self.ways_in.invites.redeem(context, redeem).await;
+                let level = redeemed.map_err(Stop::Refuse)?;
+                send(frames, Answer::Granted(level)).await
+            }
+            Request::RequestAccess(asked) => {
+                let kept = self.ways_in.requests.keep(context, asked).await;
+                kept.map_err(Stop::Refuse)?;
+                send(frames, Answer::Requested).await
+            }
+            Request::Ping if self.ways_in.trust.is_stranger(&peer).await? => {
+                Err(Stop::Refuse(Refusal::Unsupported))
+            }
             Request::Ping => send(frames, Answer::Pong).await,
             Request::Unknown(_) => Err(Stop::Refuse(Refusal::Unsupported)),
         }

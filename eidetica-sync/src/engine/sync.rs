@@ -1,45 +1,46 @@
 //! Owns the handle that programs sync with.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use eidetica_core::{DatabaseId, PublicKey};
 use eidetica_store::{Database, Storage};
 use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::{
-    Answer, ChannelIdentity, DatabaseTicket, Hello, PushId, Refusal, Request, SUPPORTED_VERSIONS,
-    SecureClient, SecureServer, TipsDigest,
+    Answer, ChannelIdentity, Hello, PushId, Refusal, Request, SUPPORTED_VERSIONS, SecureClient,
+    SecureServer, TipsDigest,
     engine::{
         SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
+        invites::Invites,
+        joining::Joins,
         peers::Peers,
         pull::{Pulled, pull},
         push::{PushOutcome, push},
-        respond::{Responder, may_carry},
+        requests::Requests,
+        respond::{Responder, WaysIn, may_carry},
+        trust::{Trust, TrustPolicy},
     },
 };
 
-/// The first wait between two attempts; doubles up to [`LAST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The transport that proves both sides itself: its device keys are its TLS keys.
 const QUIC: &str = "quic";
 /// Databases that a peer's list is read up to.
 const MAX_LISTED: usize = 1 << 20;
-/// The longest wait between two attempts.
-const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// Sync of one device. Cheap to clone; nothing listens until [`Sync::accept_connections`].
 #[derive(Debug, Clone)]
 pub struct Sync(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    storage: Storage,
+pub(crate) struct Inner {
+    pub(crate) storage: Storage,
     peers: Peers,
+    pub(crate) trust: Trust,
+    pub(crate) invites: Arc<Invites>,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) joins: Joins,
     client: Arc<SecureClient>,
     server: Arc<SecureServer>,
     transports: Mutex<Vec<Arc<dyn SyncTransport>>>,
@@ -54,15 +55,31 @@ impl Sync {
     pub fn new(storage: Storage) -> Result<Self, SyncError> {
         let peers = Peers::new(storage.clone());
         let identity = ChannelIdentity::generate(storage.device_key())?;
-        let responder = Arc::new(Responder::new(storage.clone(), peers.clone()));
+        let trust = Trust::new(storage.clone());
+        let invites = Arc::new(Invites::new(storage.clone()));
+        let requests = Arc::new(Requests::new(storage.clone(), trust.clone()));
+        let ways_in = WaysIn {
+            trust: trust.clone(),
+            invites: Arc::clone(&invites),
+            requests: Arc::clone(&requests),
+        };
+        let responder = Responder::new(storage.clone(), peers.clone(), ways_in);
         Ok(Self(Arc::new(Inner {
             client: Arc::new(SecureClient::new(identity.clone()).with_proving_transport(QUIC)),
-            server: Arc::new(SecureServer::new(identity, responder)),
+            server: Arc::new(SecureServer::new(identity, Arc::new(responder))),
+            joins: Joins::new(storage.clone()),
             storage,
             peers,
+            trust,
+            invites,
+            requests,
             transports: Mutex::default(),
             servers: tokio::sync::Mutex::default(),
         })))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
     }
 
     /// Adds a transport: from now on peers can be reached over it.
@@ -167,59 +184,6 @@ impl Sync {
         Ok(databases)
     }
 
-    /// Fetches a database by its ticket, trying each address, or syncs it if it is here.
-    /// Retries for `wait` while no peer can be reached.
-    ///
-    /// # Errors
-    /// The error of the last address tried, by [`SyncErrorKind`].
-    ///
-    /// # Cancel safety
-    /// What was received is kept; the next call goes on from there.
-    pub async fn join(
-        &self,
-        ticket: &DatabaseTicket,
-        wait: Duration,
-    ) -> Result<SyncReport, SyncError> {
-        self.sync_with_any(ticket.database(), ticket.peers(), wait)
-            .await
-    }
-
-    /// Syncs with the first of several addresses that works. Retries for `wait` while none can
-    /// be reached.
-    ///
-    /// # Errors
-    /// The error of the last address tried, by [`SyncErrorKind`].
-    ///
-    /// # Cancel safety
-    /// What was received is kept; the next call goes on from there.
-    pub async fn sync_with_any(
-        &self,
-        database: DatabaseId,
-        peers: &[PeerAddress],
-        wait: Duration,
-    ) -> Result<SyncReport, SyncError> {
-        let deadline = Instant::now() + wait;
-        let mut pause = FIRST_WAIT;
-        loop {
-            let mut last = SyncError::new(SyncErrorKind::Invalid, "there is no address to try");
-            let mut may_succeed = false;
-            for peer in peers {
-                match self.sync_with_peer(database, peer).await {
-                    Ok(report) => return Ok(report),
-                    Err(error) => {
-                        may_succeed |= error.is_transient();
-                        last = error;
-                    }
-                }
-            }
-            if !may_succeed || Instant::now() + pause > deadline {
-                return Err(last);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_WAIT);
-        }
-    }
-
     /// Brings this device and a peer to the same set of entries: returns when everything that
     /// the peer had at the call is committed here and the other way round.
     ///
@@ -310,20 +274,18 @@ impl Sync {
         replica: &Database,
     ) -> Result<PublicKey, SyncError> {
         let key = greet(connection).await?;
-        let is_known = self.0.peers.get(&key).await?.is_some() || may_carry(replica, &key);
+        let settings = self.0.trust.settings(Some(replica.id())).await?;
+        let is_known = settings.policy == TrustPolicy::Open
+            || may_carry(replica, &key)
+            || self.0.trust.is_trusted(&key).await?
+            || self.0.peers.get(&key).await?.is_some();
         match is_known {
             true => Ok(key),
-            false => Err(SyncError::new(
-                SyncErrorKind::WrongPeer,
-                format!(
-                    "nobody here knows the key that answers; write it into the address to \
-                     trust it. key=`{key}`"
-                ),
-            )),
+            false => Err(SyncError::unknown_peer(&key)),
         }
     }
 
-    fn connection(&self, to: &PeerAddress) -> Result<Connection, SyncError> {
+    pub(crate) fn connection(&self, to: &PeerAddress) -> Result<Connection, SyncError> {
         let transports = self.transports();
         let transport = transports
             .iter()

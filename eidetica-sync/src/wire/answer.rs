@@ -1,7 +1,7 @@
 //! Owns the frames of answers: `number ‖ body`, the body in canonical postcard.
 
 use bytes::Bytes;
-use eidetica_core::{DatabaseId, EntryId};
+use eidetica_core::{DatabaseId, EntryId, authority::Level};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{
@@ -22,6 +22,8 @@ const NEED_HINTS: u8 = 5;
 const PUSHED: u8 = 6;
 const REFUSED: u8 = 7;
 const PONG: u8 = 8;
+const GRANTED: u8 = 9;
+const REQUESTED: u8 = 10;
 
 /// One frame of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub enum Answer {
     Refused(Refusal),
     /// To a Ping.
     Pong,
+    /// To a `Redeem`: the asker has at least this level now.
+    Granted(Level),
+    /// To a `RequestAccess`, whether or not anybody will see it.
+    Requested,
 }
 
 /// What the answerer of a Hello is.
@@ -127,6 +133,11 @@ pub enum Refusal {
     },
     /// The answerer does not have the earlier pieces of this upload: push anew from its cursor.
     UnknownPush,
+    /// The invite lets nobody in: it is unknown, spent, expired, revoked, of another database or not
+    /// proven; one answer for all.
+    Invite,
+    /// The invite is another device's: ask its issuer.
+    AskIssuer,
 }
 
 impl Answer {
@@ -148,6 +159,8 @@ impl Answer {
             Self::Pushed(pushed) => codec::write(start(PUSHED), pushed),
             Self::Refused(refusal) => codec::write(start(REFUSED), refusal),
             Self::Pong => start(PONG),
+            Self::Granted(level) => codec::write(start(GRANTED), level),
+            Self::Requested => start(REQUESTED),
         })
     }
 
@@ -178,6 +191,8 @@ impl Answer {
             PUSHED => codec::read(body, "push answer").map(Self::Pushed),
             REFUSED => codec::read(body, "refusal").map(Self::Refused),
             PONG => empty(body, Self::Pong),
+            GRANTED => codec::read(body, "grant").map(Self::Granted),
+            REQUESTED => empty(body, Self::Requested),
             unknown => Err(ProtocolError::UnknownAnswer(unknown)),
         }
     }

@@ -33,6 +33,8 @@ pub const MAX_CAPABILITY_BYTES: usize = 64;
 pub const MAX_ADDRESSES: usize = 16;
 /// Bytes of an address; a host name has at most 253.
 pub const MAX_ADDRESS_BYTES: usize = 512;
+/// Bytes of what somebody who asks for access says of itself; a name and a line.
+pub const MAX_MESSAGE_BYTES: usize = 256;
 /// Bytes of a refusal's words.
 pub const MAX_REASON_BYTES: usize = 512;
 

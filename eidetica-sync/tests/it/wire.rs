@@ -1,10 +1,10 @@
 //! Owns the tests of requests and answers.
 
-use eidetica_core::{Arrival, DatabaseId, EntryId, SecretKey};
+use eidetica_core::{Arrival, DatabaseId, EntryId, SecretKey, authority::Level};
 use eidetica_sync::{
-    Answer, Budget, Cursor, DataFrame, End, Epoch, Head, Hello, HelloAnswer, Hints, Mark, Open,
-    OpenAnswer, ProtocolError, Push, PushId, Pushed, Refusal, Request, Rule, RuleSet, RunningHash,
-    TipsDigest, VersionRange, limits,
+    Answer, Budget, Cursor, DataFrame, End, Epoch, Head, Hello, HelloAnswer, Hints, InviteId,
+    InviteProof, Mark, Open, OpenAnswer, ProtocolError, Push, PushId, Pushed, Redeem, Refusal,
+    Request, RequestAccess, Rule, RuleSet, RunningHash, TipsDigest, VersionRange, limits,
 };
 use proptest::prelude::*;
 
@@ -77,6 +77,14 @@ fn full_open() -> Open {
     }
 }
 
+fn request_access() -> RequestAccess {
+    RequestAccess {
+        database: DatabaseId::from_bytes([6; 32]),
+        level: Level::Write,
+        message: "the phone".into(),
+    }
+}
+
 fn requests() -> Vec<(&'static str, Request)> {
     let versions = VersionRange { min: 1, max: 300 };
     let hello = Hello {
@@ -91,6 +99,12 @@ fn requests() -> Vec<(&'static str, Request)> {
         frames: vec![data()],
         last: true,
     };
+    let redeem = Redeem {
+        database: DatabaseId::from_bytes([6; 32]),
+        issuer: SecretKey::from_bytes(&[7; 32]).public(),
+        invite: InviteId::from_bytes([8; 10]),
+        proof: InviteProof::from_bytes([9; 32]),
+    };
     vec![
         ("hello", Request::Hello(hello)),
         ("list_databases", Request::ListDatabases),
@@ -98,8 +112,8 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("open_full", Request::Open(Box::new(full_open()))),
         ("push", Request::Push(push)),
         ("subscribe", Request::Unknown(4)),
-        ("request_access", Request::Unknown(5)),
-        ("redeem", Request::Unknown(6)),
+        ("request_access", Request::RequestAccess(request_access())),
+        ("redeem", Request::Redeem(redeem)),
         ("fetch_payloads", Request::Unknown(7)),
         ("ping", Request::Ping),
     ]
@@ -161,6 +175,10 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("entry", refused(entry)),
         ("unknown_push", refused(Refusal::UnknownPush)),
         ("pong", Answer::Pong),
+        ("granted", Answer::Granted(Level::Admin(300))),
+        ("requested", Answer::Requested),
+        ("invite", refused(Refusal::Invite)),
+        ("ask_issuer", refused(Refusal::AskIssuer)),
     ]
 }
 
@@ -331,6 +349,27 @@ fn lists_over_their_limits_are_refused() {
         Answer::decode(&Answer::Refused(refusal).encode()),
         Err(ProtocolError::Malformed("refusal"))
     );
+}
+
+#[test]
+fn nobody_can_ask_to_be_an_admin_or_with_a_long_message() {
+    let with = |change: fn(&mut RequestAccess)| {
+        let mut asked = request_access();
+        change(&mut asked);
+        Request::decode(&Request::RequestAccess(asked).encode())
+    };
+    let refused = Err(ProtocolError::Malformed("request for access"));
+    assert!(with(|asked| asked.message = "x".repeat(limits::MAX_MESSAGE_BYTES)).is_ok());
+    assert_eq!(
+        with(|asked| asked.message = "x".repeat(limits::MAX_MESSAGE_BYTES + 1)),
+        refused
+    );
+    for change in [
+        |asked: &mut RequestAccess| asked.level = Level::None,
+        |asked: &mut RequestAccess| asked.level = Level::WEAKEST_ADMIN,
+    ] {
+        assert_eq!(with(change), refused);
+    }
 }
 
 #[test]

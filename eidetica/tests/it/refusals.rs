@@ -13,7 +13,7 @@ async fn pull_error(device: &Instance, id: DatabaseId, from: &[PeerAddress]) -> 
         .join(&ticket, Duration::ZERO)
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), eidetica::sync::SyncErrorKind::Refused);
+    assert_eq!(error.kind(), eidetica::sync::SyncErrorKind::Pending);
     error.to_string().replace(&id.to_string(), "DATABASE")
 }
 

@@ -1,0 +1,583 @@
+//! Owns the invites that this device has issued: their rows, and redeeming them. Who asks, over
+//! which channel, is `respond`'s.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use eidetica_core::{
+    DatabaseId, PublicKey, Timestamp,
+    authority::{Authority, Level},
+    limits::MAX_MEMBER_NAME_BYTES,
+};
+use eidetica_store::{Database, Storage, StoreError, StoreErrorKind, WriteBatch};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::{
+    InviteId, InviteSecret, Redeem, Refusal, RequestContext, TicketInvite,
+    engine::{
+        Sync, SyncError, SyncErrorKind,
+        attempts::{AttemptLimits, Attempts},
+        rows::{decode, encode, row_key},
+    },
+};
+
+/// Invites that a device keeps, ended ones included; more are nobody's to look through.
+pub const MAX_INVITES: usize = 1000;
+/// Uses of an invite; a level for everybody is `anyone`'s.
+pub const MAX_INVITE_USES: u32 = 1000;
+/// The longest time for which an invite is good.
+pub const MAX_INVITE_VALIDITY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Refused redemptions within [`REDEEM_WINDOW_MILLIS`]: of one key, and from one address. Secrets
+/// cannot be guessed; this keeps those who try from keeping a device busy.
+const REDEEM_LIMITS: AttemptLimits = AttemptLimits {
+    of_peer: 8,
+    of_address: 64,
+    window: REDEEM_WINDOW_MILLIS,
+};
+/// See [`REDEEM_LIMITS`].
+const REDEEM_WINDOW_MILLIS: u64 = 10 * 60 * 1000;
+/// Redeemers of an invite that are kept by key, the last ones.
+const MAX_REDEEMERS: usize = 16;
+
+const INVITE: &[u8] = b"invite/";
+
+/// What an invite is to allow.
+///
+/// ```
+/// use std::time::Duration;
+/// use eidetica_core::authority::Level;
+/// use eidetica_sync::InviteOptions;
+///
+/// let options = InviteOptions::new(Level::Write)
+///     .with_uses(3)
+///     .with_validity(Duration::from_secs(24 * 60 * 60))
+///     .with_note("the study group");
+/// assert_eq!(options.uses, 3);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InviteOptions {
+    /// The level that it gives.
+    pub level: Level,
+    /// How many keys may redeem it: one, unless told.
+    pub uses: u32,
+    /// For how long: seven days, unless told.
+    pub validity: Duration,
+    /// For whom, for people; becomes the names of those who redeem it.
+    pub note: String,
+}
+
+impl InviteOptions {
+    /// An invite that one key may redeem within seven days.
+    pub fn new(level: Level) -> Self {
+        Self {
+            level,
+            uses: 1,
+            validity: Duration::from_secs(7 * 24 * 60 * 60),
+            note: String::new(),
+        }
+    }
+
+    /// Sets how many keys may redeem it.
+    #[must_use]
+    pub fn with_uses(mut self, uses: u32) -> Self {
+        self.uses = uses;
+        self
+    }
+
+    /// Sets for how long it is good.
+    #[must_use]
+    pub fn with_validity(mut self, validity: Duration) -> Self {
+        self.validity = validity;
+        self
+    }
+
+    /// Says for whom it is.
+    #[must_use]
+    pub fn with_note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    fn check(&self) -> Result<(), SyncError> {
+        let message = match self {
+            Self { uses, .. } if !(1..=MAX_INVITE_USES).contains(uses) => {
+                format!("an invite has 1 to {MAX_INVITE_USES} uses. uses=`{uses}`")
+            }
+            Self { validity, .. } if validity.is_zero() || *validity > MAX_INVITE_VALIDITY => {
+                format!(
+                    "an invite is good for at most {} days. seconds=`{}`",
+                    MAX_INVITE_VALIDITY.as_secs() / (24 * 60 * 60),
+                    validity.as_secs()
+                )
+            }
+            Self { note, .. } if note.len() > MAX_MEMBER_NAME_BYTES => format!(
+                "an invite's note has at most {MAX_MEMBER_NAME_BYTES} bytes. bytes=`{}`",
+                note.len()
+            ),
+            Self { level, .. } if *level == Level::None => {
+                "an invite gives a level, `none` is none".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        Err(SyncError::new(SyncErrorKind::Invalid, message))
+    }
+}
+
+/// An invite that this device has issued, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Invite {
+    /// Its name.
+    pub id: InviteId,
+    /// The database.
+    pub database: DatabaseId,
+    /// The level that it gives.
+    pub level: Level,
+    /// How many keys may redeem it in all.
+    pub uses: u32,
+    /// How many still may.
+    pub uses_left: u32,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When it was revoked.
+    pub revoked: Option<Timestamp>,
+    /// For whom.
+    pub note: String,
+    /// Who redeemed it and when, the last 16.
+    pub redeemed: Vec<(PublicKey, Timestamp)>,
+    /// How many redemptions were refused.
+    pub refused: u64,
+    /// The last one of these.
+    pub last_refused: Option<RefusedRedemption>,
+}
+
+/// A redemption that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRedemption {
+    /// Who tried.
+    pub key: PublicKey,
+    /// When.
+    pub at: Timestamp,
+    /// Why; the peer was not told.
+    pub fault: InviteFault,
+}
+
+/// How far an invite is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InviteState {
+    /// It can be redeemed.
+    Open,
+    /// Every use is used.
+    UsedUp,
+    /// Its time is over.
+    Expired,
+    /// It was revoked.
+    Revoked,
+}
+
+impl fmt::Display for InviteState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Open => "open",
+            Self::UsedUp => "used up",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        })
+    }
+}
+
+/// Why an invite lets somebody not in. The order is that of stored rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum InviteFault {
+    /// This device has issued no such invite.
+    Unknown,
+    /// It is for another database.
+    Database,
+    /// The secret is not proven.
+    Proof,
+    /// It was revoked.
+    Revoked,
+    /// Its time is over.
+    Expired,
+    /// Every use is used.
+    UsedUp,
+    /// An admin has taken the key's level away: only an admin gives it another.
+    Removed,
+    /// The issuer may not give the level any more, or no longer has the database.
+    Issuer,
+}
+
+impl fmt::Display for InviteFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "this device issued no such invite",
+            Self::Database => "the invite is for another database",
+            Self::Proof => "the secret was not proven",
+            Self::Revoked => "the invite was revoked",
+            Self::Expired => "the invite has expired",
+            Self::UsedUp => "the invite is used up",
+            Self::Removed => "the key was removed; an invite does not bring it back",
+            Self::Issuer => "this device may no longer give the invite's level",
+        })
+    }
+}
+
+impl Invite {
+    /// How far it is.
+    pub fn state(&self, now: Timestamp) -> InviteState {
+        match self {
+            Self {
+                revoked: Some(_), ..
+            } => InviteState::Revoked,
+            Self { uses_left: 0, .. } => InviteState::UsedUp,
+            Self { expires, .. } if now >= *expires => InviteState::Expired,
+            _ => InviteState::Open,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct InviteRow {
+    secret: InviteSecret,
+    database: DatabaseId,
+    level: Level,
+    uses: u32,
+    uses_left: u32,
+    issued: Timestamp,
+    expires: Timestamp,
+    revoked: Option<Timestamp>,
+    note: String,
+    redeemed: Vec<(PublicKey, Timestamp)>,
+    refused: u64,
+    last_refused: Option<RefusedRedemption>,
+}
+
+impl InviteRow {
+    fn into_invite(self, id: InviteId) -> Invite {
+        Invite {
+            id,
+            database: self.database,
+            level: self.level,
+            uses: self.uses,
+            uses_left: self.uses_left,
+            issued: self.issued,
+            expires: self.expires,
+            revoked: self.revoked,
+            note: self.note,
+            redeemed: self.redeemed,
+            refused: self.refused,
+            last_refused: self.last_refused,
+        }
+    }
+
+    /// Whether the invite may still be redeemed by somebody who has no level.
+    fn check(&self, now: Timestamp) -> Result<(), InviteFault> {
+        match self {
+            Self {
+                revoked: Some(_), ..
+            } => Err(InviteFault::Revoked),
+            Self { expires, .. } if now >= *expires => Err(InviteFault::Expired),
+            Self { uses_left: 0, .. } => Err(InviteFault::UsedUp),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.check(now).is_err()
+    }
+
+    /// The row after one more redemption.
+    fn used(mut self, key: PublicKey, now: Timestamp) -> Self {
+        self.uses_left = self.uses_left.saturating_sub(1);
+        self.redeemed.push((key, now));
+        let beyond = self.redeemed.len().saturating_sub(MAX_REDEEMERS);
+        self.redeemed.drain(..beyond);
+        self
+    }
+}
+
+/// The rows of invites. One change at a time, so that no use is counted twice.
+#[derive(Debug)]
+pub(crate) struct Invites {
+    storage: Storage,
+    changing: Mutex<()>,
+    failed: Attempts,
+}
+
+impl Invites {
+    pub(crate) fn new(storage: Storage) -> Self {
+        Self {
+            storage,
+            changing: Mutex::default(),
+            failed: Attempts::new(REDEEM_LIMITS),
+        }
+    }
+
+    async fn row(&self, id: &InviteId) -> Result<Option<InviteRow>, StoreError> {
+        let row = self.storage.row(&key(id).bytes).await?;
+        Ok(row.and_then(|row| decode(&row)))
+    }
+
+    async fn all(&self) -> Result<Vec<(InviteId, InviteRow)>, StoreError> {
+        let rows = self.storage.rows(INVITE).await?;
+        let read = |(name, row): &(Vec<u8>, Vec<u8>)| {
+            let id = name.strip_prefix(INVITE)?.try_into().ok()?;
+            Some((InviteId::from_bytes(id), decode(row)?))
+        };
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
+    /// Lets the sender of a request in, if its invite is good.
+    pub(crate) async fn redeem(
+        self: &Arc<Self>,
+        context: &RequestContext,
+        redeem: Redeem,
+    ) -> Result<Level, Refusal> {
+        // Only what goes through a channel of its own can be bound to it.
+        let channel = context.channel.ok_or(Refusal::Malformed)?;
+        let own = self.storage.public_key();
+        if redeem.issuer != own {
+            return Err(Refusal::AskIssuer);
+        }
+        let now = self.storage.now();
+        if !self.failed.has_room(context, now) {
+            return Err(Refusal::Quota);
+        }
+        let peer = context.peer;
+        let row = self.row(&redeem.invite).await.map_err(busy)?;
+        // An unknown invite takes the same work as one whose secret is not proven.
+        let nobodys = InviteSecret::from_bytes(self.storage.random());
+        let secret = row.as_ref().map_or(&nobodys, |row| &row.secret);
+        let is_proven = secret.accepts(&redeem.proof, redeem.database, &peer, &own, &channel);
+        let fault = match &row {
+            None => InviteFault::Unknown,
+            Some(row) if row.database != redeem.database => InviteFault::Database,
+            Some(_) if !is_proven => InviteFault::Proof,
+            // In a task of its own: an asker that goes away must not let go of the lock while the
+            // use is being counted.
+            Some(_) => match tokio::spawn(Arc::clone(self).grant(redeem.invite, peer)).await {
+                Ok(Ok(level)) => return Ok(level),
+                Ok(Err(Failed::Fault(fault))) => fault,
+                Ok(Err(Failed::Store(error))) => return Err(busy(error)),
+                Err(_) => return Err(Refusal::Busy),
+            },
+        };
+        self.failed.count(context, now);
+        tracing::warn!(%peer, invite = %redeem.invite, database = %redeem.database, %fault, "redemption refused");
+        // Beside the answer, which must not tell by its time whether there is such an invite.
+        tokio::spawn(Arc::clone(self).record(redeem.invite, peer, fault));
+        Err(Refusal::Invite)
+    }
+
+    /// Gives the level and counts the use, in one commit.
+    async fn grant(self: Arc<Self>, id: InviteId, peer: PublicKey) -> Result<Level, Failed> {
+        let _changing = self.changing.lock().await;
+        let row = self.row(&id).await?.ok_or(InviteFault::Unknown)?;
+        let database = self.database(&row).await?;
+        let held = database.level(&peer);
+        if held >= row.level {
+            // The answer to an earlier redemption was lost, or the key had the level before.
+            return Ok(held);
+        }
+        let now = self.storage.now();
+        row.check(now)?;
+        if is_removed(database.frontier().authority.as_deref(), &peer) {
+            return Err(InviteFault::Removed.into());
+        }
+        let level = row.level;
+        let name = match row.note.is_empty() {
+            true => format!("invite {id}"),
+            false => row.note.clone(),
+        };
+        let mut rows = WriteBatch::new();
+        rows.put(key(&id), encode(&row.used(peer, now)));
+        let mut transaction = database.transaction().await?;
+        transaction.set_permission(peer, level, &name);
+        transaction.add_rows(rows);
+        match transaction.commit().await {
+            Err(error) if *error.kind() == StoreErrorKind::Permission => {
+                Err(InviteFault::Issuer.into())
+            }
+            Err(error) => Err(error.into()),
+            Ok(_) => {
+                // The answer speaks of it, so it must be durable, also where commits are not.
+                self.storage.flush().await?;
+                Ok(level)
+            }
+        }
+    }
+
+    async fn database(&self, row: &InviteRow) -> Result<Database, Failed> {
+        match self.storage.database(row.database).await {
+            Err(error) if *error.kind() == StoreErrorKind::NotFound => {
+                Err(InviteFault::Issuer.into())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Notes a refused redemption with its invite, if there is one.
+    async fn record(self: Arc<Self>, id: InviteId, key_: PublicKey, fault: InviteFault) {
+        let _changing = self.changing.lock().await;
+        let Ok(Some(mut row)) = self.row(&id).await else {
+            return;
+        };
+        row.refused += 1;
+        row.last_refused = Some(RefusedRedemption {
+            key: key_,
+            at: self.storage.now(),
+            fault,
+        });
+        let mut batch = WriteBatch::new();
+        batch.put(key(&id), encode(&row));
+        if let Err(error) = self.storage.commit(batch).await {
+            tracing::error!(%error, "a refused redemption could not be noted");
+        }
+    }
+
+    async fn issue(
+        &self,
+        database: &Database,
+        options: InviteOptions,
+    ) -> Result<TicketInvite, SyncError> {
+        let _changing = self.changing.lock().await;
+        let now = self.storage.now();
+        let mut batch = WriteBatch::new();
+        let mut kept = self.all().await?;
+        if kept.len() >= MAX_INVITES {
+            kept.retain(|(_, row)| row.has_ended(now));
+            let (oldest, _) = kept.iter().min_by_key(|(_, row)| row.issued).ok_or_else(|| {
+                let message = format!(
+                    "this device has as many open invites as it keeps, revoke some. max=`{MAX_INVITES}`"
+                );
+                SyncError::new(SyncErrorKind::Invalid, message)
+            })?;
+            batch.remove(key(oldest));
+        }
+        let id = InviteId::from_bytes(self.storage.random());
+        let secret = InviteSecret::from_bytes(self.storage.random());
+        let validity = u64::try_from(options.validity.as_millis()).unwrap_or(u64::MAX);
+        let row = InviteRow {
+            secret: secret.clone(),
+            database: database.id(),
+            level: options.level,
+            uses: options.uses,
+            uses_left: options.uses,
+            issued: now,
+            expires: Timestamp::from_millis(now.millis().saturating_add(validity)),
+            revoked: None,
+            note: options.note,
+            redeemed: Vec::new(),
+            refused: 0,
+            last_refused: None,
+        };
+        batch.put(key(&id), encode(&row));
+        self.storage.commit(batch).await?;
+        let issuer = self.storage.public_key();
+        Ok(TicketInvite { issuer, id, secret })
+    }
+
+    async fn revoke(&self, id: InviteId) -> Result<Invite, SyncError> {
+        let _changing = self.changing.lock().await;
+        let mut row = self.row(&id).await?.ok_or_else(|| {
+            let message = format!("this device has issued no such invite. invite=`{id}`");
+            SyncError::new(SyncErrorKind::NotFound, message)
+        })?;
+        row.revoked.get_or_insert(self.storage.now());
+        let mut batch = WriteBatch::new();
+        batch.put(key(&id), encode(&row));
+        self.storage.commit(batch).await?;
+        Ok(row.into_invite(id))
+    }
+}
+
+/// Why nobody was let in.
+enum Failed {
+    Fault(InviteFault),
+    Store(StoreError),
+}
+
+impl From<InviteFault> for Failed {
+    fn from(fault: InviteFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn busy(error: StoreError) -> Refusal {
+    tracing::error!(%error, "redemption failed");
+    Refusal::Busy
+}
+
+/// Whether an admin has taken a key's level away.
+fn is_removed(authority: Option<&Authority>, key: &PublicKey) -> bool {
+    let mut members = authority.into_iter().flat_map(Authority::members);
+    members.any(|member| member.key == *key && member.level == Level::None)
+}
+
+fn key(id: &InviteId) -> eidetica_store::Key {
+    row_key(INVITE, &[id.as_bytes()])
+}
+
+impl Sync {
+    /// Issues an invite to a database: whoever has a ticket with it is let in by this device, as
+    /// often and for as long as the options say.
+    ///
+    /// # Errors
+    /// [`SyncErrorKind::Refused`] if this device may not give the level,
+    /// [`SyncErrorKind::Invalid`] if the options are beyond what invites have or this device keeps
+    /// too many, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// The invite is there or not.
+    pub async fn invite(
+        &self,
+        database: &Database,
+        options: InviteOptions,
+    ) -> Result<TicketInvite, SyncError> {
+        options.check()?;
+        let own = database.device();
+        let held = database.level(&own);
+        let needed = options.level.max(Level::WEAKEST_ADMIN);
+        if held < needed {
+            return Err(SyncError::too_low(database.id(), &own, held, needed));
+        }
+        self.inner().invites.issue(database, options).await
+    }
+
+    /// The invites that this device has issued, ended ones included.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn invites(&self) -> Result<Vec<Invite>, SyncError> {
+        let rows = self.inner().invites.all().await?.into_iter();
+        let mut invites: Vec<_> = rows.map(|(id, row)| row.into_invite(id)).collect();
+        invites.sort_by_key(|invite| (invite.issued, invite.id));
+        Ok(invites)
+    }
+
+    /// Ends an invite. Who has redeemed it keeps the level.
+    ///
+    /// # Errors
+    /// [`SyncErrorKind::NotFound`] if this device has issued no such invite, or the backend
+    /// failed.
+    ///
+    /// # Cancel safety
+    /// The invite is revoked or not.
+    pub async fn revoke_invite(&self, id: InviteId) -> Result<Invite, SyncError> {
+        self.inner().invites.revoke(id).await
+    }
+}
