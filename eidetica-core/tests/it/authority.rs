@@ -1,10 +1,10 @@
-//! Owns the comparison of the authority graph with the brute-force oracle, the properties that
-//! the rules promise, and the `_auth` codec.
+//! Owns the comparison of the authority graph with the brute-force oracle, and the `_auth` codec.
+//! What the rules promise is `promises`'.
 
 use std::collections::BTreeMap;
 
 use eidetica_core::{
-    EntryId, Height, Kind, Payload, PayloadError, PublicKey,
+    EntryId, Height, Kind, Payload, PayloadError,
     authority::{
         AuthNode, AuthOperation, AuthPayloadError, AuthorityError, AuthorityGraph, Level,
         NodeIndex, NodeSet, Subject,
@@ -13,9 +13,13 @@ use eidetica_core::{
 };
 use eidetica_testkit::{
     arb::authority::{keys, proposals, worlds},
-    oracle::authority::{Entry, World},
+    oracle::authority::{Entry, LeftOut, World},
 };
-use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{RngSeed, TestRunner},
+};
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -63,48 +67,24 @@ proptest! {
             prop_assert_eq!(one.answers(&world, set), other.answers(&world, set));
         }
     }
+}
 
-    #[test]
-    fn nobody_whose_authority_suffices_is_void_on_writing_at_the_tips(
-        mut world in worlds(),
-        proposal in proposals(),
-    ) {
-        let (all, void) = (world.all(), world.void(world.all()));
-        let entry = Entry { parents: world.tips(all), ..proposal.to_entry(&world) };
-        let is_enough = world.authority(all, Subject::Key(entry.author)) >= Level::Write;
-        let (is_plain, reinstates) = (!entry.changes_reserved, reinstates(&entry));
-        let number = world.push(entry);
-        prop_assert!(!is_plain || is_enough == world.allowed(number));
-        if world.allowed(number) {
-            let now_void = world.void(world.all());
-            prop_assert_eq!(now_void & !void, 0);
-            prop_assert!(now_void == void || reinstates);
-        }
-    }
-
-    #[test]
-    fn taking_void_entries_away_changes_nobodys_level(world in worlds()) {
-        let all = world.all();
-        let void = world.void(all);
-        let tips = world.tips(all).into_iter().filter(|tip| void >> tip & 1 == 1);
-        for tip in tips {
-            let without = all & !(1 << tip);
-            for subject in subjects() {
-                prop_assert_eq!(world.authority(all, subject), world.authority(without, subject));
-            }
-        }
-    }
-
-    #[test]
-    fn a_root_admin_that_does_not_reduce_itself_is_never_void(world in worlds()) {
-        let root = keys()[0];
-        let reduces_itself = world.entries().iter().any(|entry| {
-            entry.author == root && entry.operations.iter().any(|o| is_on(o, root))
+/// The comparison above sees each of the rules.
+#[test]
+fn control_the_oracle_without_a_rule_differs() {
+    use LeftOut::{OnlyBeside, Seniority, Sideways, VoidHasNoEffect};
+    for rule in [Sideways, OnlyBeside, VoidHasNoEffect, Seniority] {
+        let config = ProptestConfig {
+            failure_persistence: None,
+            max_shrink_iters: 0,
+            ..config(2000)
+        };
+        let verdict = TestRunner::new(config).run(&worlds(), |world| {
+            let answers = Replica::new(&world, &[]).answers(&world, world.all());
+            prop_assert_eq!(answers, oracle_answers(&world.without(rule), world.all()));
+            Ok(())
         });
-        let by_root = (0..world.entries().len()).filter(|n| world.entries()[*n].author == root);
-        let void = world.void(world.all());
-        // A root admin shares its level with whom it made its equal, but is senior to them.
-        prop_assert!(reduces_itself || by_root.into_iter().all(|n| void >> n & 1 == 0));
+        assert!(verdict.is_err(), "{rule:?}");
     }
 }
 
@@ -223,23 +203,6 @@ fn subjects() -> impl Iterator<Item = Subject> {
         .copied()
         .map(Subject::Key)
         .chain([Subject::Anyone])
-}
-
-fn reinstates(entry: &Entry) -> bool {
-    let mut operations = entry.operations.iter();
-    operations.any(|o| {
-        matches!(
-            o,
-            AuthOperation::SetPermission {
-                reinstate: true,
-                ..
-            }
-        )
-    })
-}
-
-fn is_on(operation: &AuthOperation, key: PublicKey) -> bool {
-    matches!(operation, AuthOperation::SetPermission { subject, .. } if *subject == key.into())
 }
 
 /// A graph told entry by entry, where each key writes on everything but for what it is told

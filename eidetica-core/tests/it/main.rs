@@ -5,4 +5,5 @@
 mod authority;
 mod fuzz;
 mod golden;
+mod promises;
 mod signatures;

@@ -33,6 +33,19 @@ pub struct Entry {
     pub changes_reserved: bool,
 }
 
+/// A rule that a [`World`] may leave out, to see that what the rules promise depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftOut {
+    /// A reduction lowers its subject in entries beside it.
+    Sideways,
+    /// A reduction lowers its subject in no entry that has the reduction in its past.
+    OnlyBeside,
+    /// The operations of void entries do not count.
+    VoidHasNoEffect,
+    /// Reductions are accepted by the seniority of their authors.
+    Seniority,
+}
+
 /// One operation: its entry, and its index there. The root's grant to its author has index 0,
 /// so the root's own operations count from 1.
 type Dot = (usize, usize);
@@ -67,6 +80,7 @@ pub struct World {
     operations: Vec<Vec<Option<Operation>>>,
     voids: RefCell<BTreeMap<Set, Void>>,
     reductions: RefCell<BTreeMap<Dot, bool>>,
+    left_out: Option<LeftOut>,
 }
 
 impl World {
@@ -79,9 +93,21 @@ impl World {
             operations: Vec::new(),
             voids: RefCell::default(),
             reductions: RefCell::default(),
+            left_out: None,
         };
         world.push(root);
         world
+    }
+
+    /// The same entries, judged without one of the rules.
+    #[must_use]
+    pub fn without(&self, rule: LeftOut) -> Self {
+        Self {
+            voids: RefCell::default(),
+            reductions: RefCell::default(),
+            left_out: Some(rule),
+            ..self.clone()
+        }
     }
 
     /// Adds an entry on top of earlier ones and names it; whether it is [`World::allowed`] is

@@ -10,7 +10,7 @@ use eidetica_core::{
     authority::{Level, Subject},
 };
 
-use super::{Dot, Operation, Set, Void, World, bits, holds};
+use super::{Dot, LeftOut, Operation, Set, Void, World, bits, holds};
 
 /// The weakest admin.
 const WEAKEST: Level = Level::Admin(u32::MAX);
@@ -61,6 +61,19 @@ impl World {
         a != b && !holds(self.past[a], b) && !holds(self.past[b], a)
     }
 
+    /// Whether a reduction in one entry lowers its subject in another.
+    fn reaches(&self, reduction: usize, entry: usize) -> bool {
+        match self.left_out {
+            Some(LeftOut::Sideways) => false,
+            Some(LeftOut::OnlyBeside) => !holds(self.past[reduction], entry),
+            _ => self.are_concurrent(reduction, entry),
+        }
+    }
+
+    fn is_without(&self, rule: LeftOut) -> bool {
+        self.left_out == Some(rule)
+    }
+
     fn dots(&self, set: Set) -> impl Iterator<Item = Dot> {
         bits(set.entries)
             .flat_map(|entry| (0..self.operations[entry].len()).map(move |index| (entry, index)))
@@ -69,8 +82,9 @@ impl World {
 
     /// The operations on `subject` in `set`, not in `void`.
     fn own(&self, set: Set, void: u64, subject: Subject) -> Vec<Dot> {
+        let counts = |dot: &Dot| !holds(void, dot.0) || self.is_without(LeftOut::VoidHasNoEffect);
         self.dots(set)
-            .filter(|dot| !holds(void, dot.0) && self.subject_and_level(*dot).0 == Some(subject))
+            .filter(|dot| counts(dot) && self.subject_and_level(*dot).0 == Some(subject))
             .collect()
     }
 
@@ -226,7 +240,8 @@ impl World {
         };
         let level = self.capped(entry, self.level(past, void, subject), accepted, &[subject]);
         let of_another = self.subject_and_level(dot).0 != Some(subject);
-        let seniority = self.seniority(past, void, author, level);
+        let is_ranked = !self.is_without(LeftOut::Seniority);
+        let seniority = is_ranked.then(|| self.seniority(past, void, author, level));
         (
             seniority,
             of_another,
@@ -285,7 +300,7 @@ impl World {
     fn capped(&self, entry: usize, level: Level, accepted: &[Dot], subjects: &[Subject]) -> Level {
         accepted
             .iter()
-            .filter(|dot| self.are_concurrent(dot.0, entry))
+            .filter(|dot| self.reaches(dot.0, entry))
             .map(|dot| self.subject_and_level(*dot))
             .filter(|(subject, _)| subject.is_some_and(|s| subjects.contains(&s)))
             .fold(level, |least, (_, cap)| least.min(cap))
