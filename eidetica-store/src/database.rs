@@ -2,7 +2,7 @@
 //! Stores and transactions build on it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex as StdMutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -61,6 +61,8 @@ struct Inner {
     summary: watch::Sender<Summary>,
     /// What is committed and not known to be durable.
     deferred: StdMutex<Option<Summary>>,
+    /// Entries that others build on, to be taken also over a quota.
+    wanted: StdMutex<HashSet<EntryId>>,
 }
 
 /// The set of entries that is here, in short. Equal tips mean equal sets.
@@ -148,6 +150,7 @@ impl Database {
             state: Mutex::new(Some(state)),
             summary: watch::Sender::new(summary),
             deferred: StdMutex::default(),
+            wanted: StdMutex::default(),
         };
         let database = Self(Arc::new(inner));
         let mut guard = database.0.state.lock().await;
@@ -201,6 +204,11 @@ impl Database {
         &self.0.writes
     }
 
+    pub(crate) fn wanted(&self) -> std::sync::MutexGuard<'_, HashSet<EntryId>> {
+        // A panic elsewhere leaves a set that is whole.
+        self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn queue(&self) -> &CommitQueue {
         &self.0.queue
     }
@@ -231,18 +239,36 @@ impl Database {
         let mut guard = self.0.state.lock().await;
         let mut state = self.take(&mut guard).await?;
         let source = offer.source.unwrap_or(Source::LOCAL);
-        let mut entries = offer.entries.iter().peekable();
+        let mut entries = &offer.entries[..];
         let mut progress = Progress::new(offer.failed);
         let mut extra = Some(offer.extra);
+        let (mut left_out, mut most) = (HashSet::new(), usize::MAX);
         while let Some(rows) = extra.take() {
             let snapshot = self.0.engine.backend.snapshot().await?;
-            let mut chunk = Chunk::new(self, &*snapshot, offer.peer, progress);
-            while let Some(entry) = entries.next_if(|_| !chunk.is_full()) {
+            let mut chunk = Chunk::new(self, &*snapshot, offer.peer, progress.clone());
+            let is_again = !left_out.is_empty();
+            chunk.leave_out(std::mem::take(&mut left_out));
+            let mut count = 0;
+            while let Some(entry) = entries[count..].first()
+                && count < most
+                && !chunk.is_full()
+            {
                 chunk.add(&mut state, entry, source).await?;
+                count += 1;
             }
-            match entries.peek() {
-                None => chunk.extra(rows),
-                Some(_) => extra = Some(rows),
+            if !is_again {
+                left_out = chunk.over_quota(&mut state).await?;
+            }
+            if !left_out.is_empty() {
+                // The state holds what is to be left out: once more, from what is committed.
+                state = self.take(&mut guard).await?;
+                (extra, most) = (Some(rows), count);
+                continue;
+            }
+            (entries, most) = (&entries[count..], usize::MAX);
+            match entries.is_empty() {
+                true => chunk.extra(rows),
+                false => extra = Some(rows),
             }
             // What others are told of, such as cursors, must be durable.
             progress = chunk.commit(&mut state, Durability::Immediate).await?;

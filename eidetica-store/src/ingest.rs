@@ -9,6 +9,7 @@ use crate::{
     Database, Durability, Refusal, Rule, Snapshot, Source, StoreError, WriteBatch,
     node::{Node, encode_row},
     place::{Verdict, place},
+    quota::Arrivals,
     recording::Recording,
     refusal::Incomplete,
     rows::{self, HEAD_TIPS, Head},
@@ -25,10 +26,11 @@ pub struct Offer {
     pub failed: Vec<Refusal>,
     /// Where they come from.
     pub source: Option<Source>,
-    /// The device that sent them, for those who are told of the change.
+    /// The device that sent them, for those who are told of the change. What a device sends is
+    /// under a quota of void entries.
     pub peer: Option<PublicKey>,
     /// Rows of the caller, such as cursors, that go into the same commit; left out if an entry
-    /// is incomplete, so that no cursor leads beyond it.
+    /// is incomplete or over a quota, so that no cursor leads beyond it.
     pub extra: WriteBatch,
 }
 
@@ -43,6 +45,10 @@ pub struct IngestReport {
     pub refused: Vec<Refusal>,
     /// Entries that cannot be judged yet, and are not stored.
     pub incomplete: Vec<Incomplete>,
+    /// Void entries that are not stored because of
+    /// [`StorageOptions::void_entries`](crate::StorageOptions::void_entries).
+    /// Not a violation: they are taken once they count, or something that counts builds on them.
+    pub over_quota: Vec<EntryId>,
 }
 
 /// Bytes at which a commit is full; far below what a backend takes at once.
@@ -64,6 +70,10 @@ pub(crate) struct Chunk<'a> {
     recording: Option<Recording>,
     /// The tips before the first entry.
     before: Option<Vec<EntryId>>,
+    /// What came in, where it comes from a device.
+    arrivals: Option<Arrivals>,
+    /// Entries that are not to be stored.
+    left_out: HashSet<EntryId>,
     progress: Progress,
     /// Bytes that the commit will about have.
     weight: usize,
@@ -82,7 +92,7 @@ pub(crate) enum Added {
 }
 
 /// What the commits of one offer hand on to each other.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     refused: HashSet<EntryId>,
     pub(crate) report: IngestReport,
@@ -125,6 +135,8 @@ impl<'a> Chunk<'a> {
             },
             recording,
             before: None,
+            arrivals: peer.map(|_| Arrivals::default()),
+            left_out: HashSet::new(),
             batch: WriteBatch::new(),
             extra: WriteBatch::new(),
             lanes: BTreeSet::new(),
@@ -139,7 +151,28 @@ impl<'a> Chunk<'a> {
         self.weight >= FULL_BYTES || self.recording.as_ref().is_some_and(Recording::is_full)
     }
 
-    /// Adds rows of the caller, to be left out if an entry is incomplete.
+    /// Leaves entries out that are over a quota.
+    pub(crate) fn leave_out(&mut self, entries: HashSet<EntryId>) {
+        self.left_out = entries;
+    }
+
+    /// The entries that must be left out; then what was made so far must not be committed.
+    pub(crate) async fn over_quota(
+        &self,
+        state: &mut State,
+    ) -> Result<HashSet<EntryId>, StoreError> {
+        let Some(arrivals) = &self.arrivals else {
+            return Ok(HashSet::new());
+        };
+        let wanted = self.database.wanted().clone();
+        let most = self.database.engine().void_entries;
+        let nodes = self.database.nodes();
+        arrivals
+            .over_quota(state, nodes, self.snapshot, &wanted, most)
+            .await
+    }
+
+    /// Adds rows of the caller, to be left out if an entry is incomplete or over a quota.
     pub(crate) fn extra(&mut self, extra: WriteBatch) {
         self.extra.append(extra);
     }
@@ -153,6 +186,10 @@ impl<'a> Chunk<'a> {
     ) -> Result<Added, StoreError> {
         let nodes = self.database.nodes();
         let progress = &mut self.progress;
+        if self.left_out.contains(&entry.id()) {
+            progress.report.over_quota.push(entry.id());
+            return Ok(Added::Not);
+        }
         self.before
             .get_or_insert_with(|| state.tips.values().copied().collect());
         match place(
@@ -170,6 +207,9 @@ impl<'a> Chunk<'a> {
                 Ok(Added::Not)
             }
             Verdict::Incomplete(incomplete) => {
+                if let Some(arrivals) = &mut self.arrivals {
+                    arrivals.wait(entry.header().author, incomplete.clone());
+                }
                 progress.report.incomplete.push(incomplete);
                 Ok(Added::Not)
             }
@@ -184,6 +224,9 @@ impl<'a> Chunk<'a> {
             }
             Verdict::Placed(node, is_void) => {
                 progress.report.stored += 1;
+                if let Some(arrivals) = &mut self.arrivals {
+                    arrivals.place(state, &node, is_void);
+                }
                 self.write_entry(state, entry, &node, is_void);
                 if !is_void {
                     self.apply(state, entry, &node).await?;
@@ -241,7 +284,8 @@ impl<'a> Chunk<'a> {
         if self.progress.report.stored > self.progress.committed {
             self.write_state(state)?;
         }
-        if self.progress.report.incomplete.is_empty() {
+        let report = &self.progress.report;
+        if report.incomplete.is_empty() && report.over_quota.is_empty() {
             self.batch.append(std::mem::take(&mut self.extra));
         }
         if !self.batch.writes().is_empty() {
@@ -256,6 +300,9 @@ impl<'a> Chunk<'a> {
             let after: Vec<_> = state.tips.values().copied().collect();
             let before = self.before.take().unwrap_or_else(|| after.clone());
             self.database.tell(before, after, self.recording.take());
+        }
+        if let Some(arrivals) = self.arrivals {
+            arrivals.want(state, &mut self.database.wanted());
         }
         self.progress.committed = self.progress.report.stored;
         Ok(self.progress)

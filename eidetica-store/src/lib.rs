@@ -24,6 +24,7 @@ mod node;
 mod nodes;
 mod past;
 mod place;
+mod quota;
 mod rebuild;
 mod recent;
 mod recording;

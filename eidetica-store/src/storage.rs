@@ -21,6 +21,7 @@ use crate::{
     checkpoint::CHECKPOINT_ENTRIES,
     feed::{Feed, Filter},
     kind::doc_kind,
+    quota::MAX_VOID_ENTRIES,
     row_ids::RowIds,
     rows::{self, DatabaseNo, DatabaseRow, FORMAT, corrupt},
     state::{SCAN_BYTES, scan_all},
@@ -40,6 +41,8 @@ pub(crate) struct Engine {
     pub(crate) durability: Durability,
     /// Entries between two checkpoints of a view.
     pub(crate) checkpoint_entries: NonZeroU64,
+    /// Void entries of one author that are taken from peers.
+    pub(crate) void_entries: u64,
     pub(crate) feed: Feed,
     pub(crate) row_ids: RowIds,
 }
@@ -97,6 +100,9 @@ pub struct StorageOptions {
     /// state at an old frontier is built on a checkpoint in its past. For so many entries at most
     /// 16,384 rows are copied, over all views.
     pub checkpoint_entries: NonZeroU64,
+    /// How many entries of one author without effect are taken from peers, while nothing builds
+    /// on them: 1,024 unless told.
+    pub void_entries: u64,
     /// How the device key is kept: as it is, unless told.
     pub key_keeper: Arc<dyn KeyKeeper>,
 }
@@ -107,6 +113,7 @@ impl Default for StorageOptions {
             kinds: Kinds::default(),
             durability: Durability::Immediate,
             checkpoint_entries: CHECKPOINT_ENTRIES,
+            void_entries: MAX_VOID_ENTRIES,
             key_keeper: Arc::new(PlainKey),
         }
     }
@@ -124,6 +131,13 @@ impl StorageOptions {
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Sets how many entries of one author without effect are taken from peers.
+    #[must_use]
+    pub fn with_void_entries(mut self, entries: u64) -> Self {
+        self.void_entries = entries;
         self
     }
 
@@ -195,6 +209,7 @@ impl Storage {
             device,
             durability: options.durability,
             checkpoint_entries: options.checkpoint_entries,
+            void_entries: options.void_entries,
             feed: Feed::default(),
             row_ids: RowIds::default(),
         });

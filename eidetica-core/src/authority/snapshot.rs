@@ -51,6 +51,11 @@ impl Authority {
             .map_or(self.anyone, |member| member.level)
     }
 
+    /// Whether a key has a level of its own, be it `None`.
+    pub fn has_own_level(&self, key: &PublicKey) -> bool {
+        self.members.contains_key(key)
+    }
+
     /// What every key without a level of its own may do.
     pub fn anyone(&self) -> Level {
         self.anyone
