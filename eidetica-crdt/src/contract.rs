@@ -67,6 +67,14 @@ pub trait Crdt: fmt::Debug + Send + Sync + 'static {
         Path::root()
     }
 
+    /// A range of which the operation needs no row, and removes those that its writer saw, by
+    /// [`View::remove_range`] of exactly this range. Where it has many rows they are removed without
+    /// being loaded.
+    fn clears(op: &Self::Op) -> Option<RowRange> {
+        let _ = op;
+        None
+    }
+
     /// Names rows worth loading ahead, so that a chunk of entries needs one read.
     fn touches(op: &Self::Op, ranges: &mut Vec<RowRange>) {
         let _ = (op, ranges);

@@ -141,6 +141,13 @@ impl Crdt for Doc {
         op.path().clone()
     }
 
+    fn clears(op: &DocOp) -> Option<RowRange> {
+        match op {
+            DocOp::Set { path, .. } | DocOp::Delete { path } => Some(RowRange::subtree(path)),
+            DocOp::Init { .. } | DocOp::Insert { .. } | DocOp::Tally { .. } => None,
+        }
+    }
+
     fn touches(op: &DocOp, ranges: &mut Vec<RowRange>) {
         match op {
             DocOp::Delete { path } => return ranges.push(RowRange::subtree(path)),

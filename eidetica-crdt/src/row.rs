@@ -154,6 +154,12 @@ impl RowRange {
         }
     }
 
+    /// Whether every key of another range is in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        let is_before_end = |end: &Vec<u8>| other.end.as_ref().is_some_and(|other| other <= end);
+        self.start <= other.start && self.end.as_ref().is_none_or(is_before_end)
+    }
+
     /// Whether a key is in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         self.start.as_slice() <= key && self.end.as_deref().is_none_or(|end| key < end)

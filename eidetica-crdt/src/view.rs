@@ -25,6 +25,12 @@ pub struct View {
     changed_bytes: usize,
     /// What was changed since the steps were taken, if they are kept.
     steps: Option<Journal>,
+    /// The range in which the rows that are not loaded need not be, for now.
+    cleared: Option<RowRange>,
+    /// Ranges of rows that were removed without being loaded, since the changes were taken.
+    cuts: Vec<RowRange>,
+    /// Whether there were such since the steps were taken.
+    has_cut_step: bool,
 }
 
 /// What keys held before they were changed first.
@@ -61,12 +67,14 @@ impl View {
         view
     }
 
-    /// Adds the rows of a range, all of them. Rows already in memory stay as they are.
+    /// Adds the rows of a range, all of them. What is known already stays as it is.
     pub fn load(&mut self, range: RowRange, rows: impl IntoIterator<Item = Row>) {
         for row in rows {
             match self.rows.entry(row.key()) {
                 Entry::Vacant(place) => {
-                    place.insert(Some(row));
+                    if !is_within(&self.loaded, place.key()) {
+                        place.insert(Some(row));
+                    }
                 }
                 Entry::Occupied(place) => {
                     let journals = [Some(&mut self.changes), self.steps.as_mut()];
@@ -152,13 +160,13 @@ impl View {
     /// Removes the rows of a range for which `which` holds.
     ///
     /// # Errors
-    /// The range is not loaded.
+    /// The range is neither loaded nor cleared.
     pub fn remove_range(
         &mut self,
         range: &RowRange,
         which: impl Fn(&Row) -> bool,
     ) -> Result<(), ViewError> {
-        if !self.is_loaded(range) {
+        if !self.is_loaded(range) && self.cleared.as_ref() != Some(range) {
             return Err(ViewError::NotLoaded(range.clone()));
         }
         let keys: Vec<_> = self
@@ -170,6 +178,30 @@ impl View {
             self.set(key, None);
         }
         Ok(())
+    }
+
+    /// Removes the stored rows of `runs`, loaded or not, which are what an operation removes of the
+    /// rows that are stored in `range`. Until [`View::end_clear`] a [`View::remove_range`] of that
+    /// range looks at the rows in memory alone. A rollback does not bring the rows back.
+    pub fn clear(&mut self, range: RowRange, runs: impl IntoIterator<Item = RowRange>) {
+        self.cleared = Some(range);
+        for run in runs {
+            self.changed_bytes += run.start.len() + run.end.as_ref().map_or(0, Vec::len);
+            self.has_cut_step = true;
+            self.mark_loaded(run.clone());
+            self.cuts.push(run);
+        }
+    }
+
+    /// Ends what [`View::clear`] began: the operation is applied.
+    pub fn end_clear(&mut self) {
+        self.cleared = None;
+    }
+
+    /// Takes the ranges of rows that were cleared since the last call. What was changed in them
+    /// is among the changes, and comes after.
+    pub fn take_cuts(&mut self) -> Vec<RowRange> {
+        std::mem::take(&mut self.cuts)
     }
 
     /// Makes what was changed so far final; [`View::rollback`] goes back to here.
@@ -210,8 +242,14 @@ impl View {
         self.steps.get_or_insert_default();
     }
 
+    /// Whether rows that nobody knows were removed since the steps were taken.
+    pub fn has_cut_step(&self) -> bool {
+        self.has_cut_step
+    }
+
     /// Takes what was changed since the last call, or since steps are kept, in the order of keys.
     pub fn take_steps(&mut self) -> Vec<RowChange> {
+        self.has_cut_step = false;
         let journal = self.steps.as_mut().map(std::mem::take);
         self.changes_since(journal.unwrap_or_default())
     }

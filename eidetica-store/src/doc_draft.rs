@@ -134,10 +134,21 @@ impl<'a> DocDraft<'a> {
     /// The transaction has the write or not.
     pub async fn delete(&self, path: impl IntoPath) -> Result<bool, StoreError> {
         let path = path.into_path().map_err(invalid)?;
-        let mut draft = self.load(&path).await?;
+        let mut draft = self.draft().await?;
+        let subtree = RowRange::subtree(&path);
         // That there is nothing to remove is an answer that may be overtaken.
-        draft.read.push(RowRange::subtree(&path));
+        draft.read.push(subtree.clone());
+        let (snapshot, database) = (self.transaction.snapshot(), self.transaction.database());
         let Draft { view, writer, .. } = &mut *draft;
+        let most = database.engine().cleared_rows;
+        if !view.load_up_to(snapshot, &subtree, most).await? {
+            view.clear(subtree);
+            writer.remove(view.view_mut(), &path)?;
+            return Ok(true);
+        }
+        for range in DocWriter::ranges(&path) {
+            view.load(snapshot, &range).await?;
+        }
         Ok(writer.delete(view.view_mut(), &path)?)
     }
 

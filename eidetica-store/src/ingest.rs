@@ -128,7 +128,8 @@ impl<'a> Chunk<'a> {
         Self {
             database,
             snapshot,
-            applier: Applier::new(database.nodes(), &database.engine().kinds, snapshot),
+            applier: Applier::new(database.nodes(), &database.engine().kinds, snapshot)
+                .with_cleared_rows(database.engine().cleared_rows),
             views: match recording {
                 Some(_) => OpenViews::with_steps(),
                 None => OpenViews::default(),

@@ -46,6 +46,7 @@ pub(crate) trait Operations: fmt::Debug + Send + Sync {
     fn touches(&self, index: usize, ranges: &mut Vec<RowRange>);
     fn supersedes(&self, index: usize) -> RowRange;
     fn path(&self, index: usize) -> Path;
+    fn clears(&self, index: usize) -> Option<RowRange>;
     fn apply(&self, index: usize, view: &mut View, cause: &Cause<'_>) -> Result<(), ViewError>;
 }
 
@@ -111,6 +112,10 @@ impl<C: Crdt> Operations for OperationsOf<C> {
 
     fn path(&self, index: usize) -> Path {
         C::path(&self.0[index])
+    }
+
+    fn clears(&self, index: usize) -> Option<RowRange> {
+        C::clears(&self.0[index])
     }
 
     fn apply(&self, index: usize, view: &mut View, cause: &Cause<'_>) -> Result<(), ViewError> {

@@ -104,6 +104,11 @@ impl Node {
     pub(crate) fn covers(&self, lane: u32, position: u32) -> bool {
         self.clock.of(lane) >= position
     }
+
+    /// Whether everything that arrived before is in the past of this one: it has seen as many.
+    pub(crate) fn saw_all_before(&self) -> bool {
+        self.clock.seen() > self.arrival.0
+    }
 }
 
 /// A log row taken apart, its clock not yet rebuilt.

@@ -148,7 +148,8 @@ async fn rebuild(
             true => OpenView::stored(prefix),
             false => OpenView::fresh(prefix),
         };
-        let mut applier = Applier::new(database.nodes(), &database.engine().kinds, &*snapshot);
+        let mut applier = Applier::new(database.nodes(), &database.engine().kinds, &*snapshot)
+            .with_cleared_rows(database.engine().cleared_rows);
         let is_done = chunk.is_empty();
         let indexes = all_ready(&row.indexes);
         for (arrival, stored) in chunk {

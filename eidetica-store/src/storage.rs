@@ -25,6 +25,7 @@ use crate::{
     row_ids::RowIds,
     rows::{self, DatabaseNo, DatabaseRow, FORMAT, corrupt},
     state::{SCAN_BYTES, scan_all},
+    views::CLEARED_ROWS,
 };
 
 /// Bytes of a database's name.
@@ -43,6 +44,8 @@ pub(crate) struct Engine {
     pub(crate) checkpoint_entries: NonZeroU64,
     /// Void entries of one author that are taken from peers.
     pub(crate) void_entries: u64,
+    /// Rows that are loaded to be removed.
+    pub(crate) cleared_rows: usize,
     pub(crate) feed: Feed,
     pub(crate) row_ids: RowIds,
 }
@@ -103,6 +106,10 @@ pub struct StorageOptions {
     /// How many entries of one author without effect are taken from peers, while nothing builds
     /// on them: 1,024 unless told.
     pub void_entries: u64,
+    /// How many rows an operation that removes whole subtrees loads at most, 4,096 unless told. Of
+    /// more it removes those that its author saw without loading them, and who listens is told to
+    /// read the store again.
+    pub cleared_rows: usize,
     /// How the device key is kept: as it is, unless told.
     pub key_keeper: Arc<dyn KeyKeeper>,
 }
@@ -114,6 +121,7 @@ impl Default for StorageOptions {
             durability: Durability::Immediate,
             checkpoint_entries: CHECKPOINT_ENTRIES,
             void_entries: MAX_VOID_ENTRIES,
+            cleared_rows: CLEARED_ROWS,
             key_keeper: Arc::new(PlainKey),
         }
     }
@@ -146,6 +154,13 @@ impl StorageOptions {
     #[must_use]
     pub fn with_checkpoint_entries(mut self, entries: NonZeroU64) -> Self {
         self.checkpoint_entries = entries;
+        self
+    }
+
+    /// Sets how many rows are loaded to be removed.
+    #[must_use]
+    pub fn with_cleared_rows(mut self, rows: usize) -> Self {
+        self.cleared_rows = rows;
         self
     }
 
@@ -210,6 +225,7 @@ impl Storage {
             durability: options.durability,
             checkpoint_entries: options.checkpoint_entries,
             void_entries: options.void_entries,
+            cleared_rows: options.cleared_rows,
             feed: Feed::default(),
             row_ids: RowIds::default(),
         });

@@ -101,8 +101,25 @@ impl OpenView {
         snapshot: &dyn Snapshot,
         range: &RowRange,
     ) -> Result<(), StoreError> {
+        self.load_up_to(snapshot, range, usize::MAX).await?;
+        Ok(())
+    }
+
+    /// Removes every row of a range, loaded or not.
+    pub(crate) fn clear(&mut self, range: RowRange) {
+        self.view.clear(range.clone(), [range]);
+        self.view.end_clear();
+    }
+
+    /// Loads a range unless it has more rows than so many; whether it is loaded.
+    pub(crate) async fn load_up_to(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        range: &RowRange,
+        max_rows: usize,
+    ) -> Result<bool, StoreError> {
         if self.view.is_loaded(range) {
-            return Ok(());
+            return Ok(true);
         }
         let prefix = self.stored.as_deref().unwrap_or_default();
         let (mut range, mut loaded) = (range.clone(), Vec::new());
@@ -127,12 +144,15 @@ impl OpenView {
                     start: [last.key().as_slice(), &[0]].concat(),
                     end: range.end.clone(),
                 };
-                loaded.extend(read_rows(snapshot, prefix, &rest).await?);
+                match read_rows_up_to(snapshot, prefix, &rest, max_rows).await? {
+                    Some(rest) => loaded.extend(rest),
+                    None => return Ok(false),
+                }
             }
             (next, _) => range.end = next,
         }
         self.view.load(range, loaded);
-        Ok(())
+        Ok(true)
     }
 
     /// Loads a range from its last row on, and no more of it than that takes.
@@ -183,6 +203,9 @@ impl OpenView {
         let Some(prefix) = &self.stored else {
             return Ok(0);
         };
+        for cut in self.view.take_cuts() {
+            batch.remove_range(key_range(prefix, &cut));
+        }
         let changes = self.view.take_changes();
         for RowChange { key, after, .. } in &changes {
             let key = Key::new(Space::View, [prefix.as_slice(), key].concat());
@@ -195,6 +218,9 @@ impl OpenView {
     }
 }
 
+/// Rows that are loaded to be removed unless told otherwise.
+pub(crate) const CLEARED_ROWS: usize = 4096;
+
 /// Applies entries to views of one database.
 #[derive(Debug)]
 pub(crate) struct Applier<'a> {
@@ -203,6 +229,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) snapshot: &'a dyn Snapshot,
     /// Lane and position of entries whose rows were loaded.
     places: HashMap<Arrival, (u32, u32)>,
+    /// Rows that are loaded to be removed; where an operation removes more, they are not.
+    cleared_rows: usize,
 }
 
 impl<'a> Applier<'a> {
@@ -212,7 +240,13 @@ impl<'a> Applier<'a> {
             kinds,
             snapshot,
             places: HashMap::new(),
+            cleared_rows: CLEARED_ROWS,
         }
+    }
+
+    pub(crate) fn with_cleared_rows(mut self, rows: usize) -> Self {
+        self.cleared_rows = rows;
+        self
     }
 
     /// Applies a payload's operations, in order.
@@ -222,15 +256,87 @@ impl<'a> Applier<'a> {
         operations: &dyn Operations,
         entry: &Applied<'_>,
     ) -> Result<(), StoreError> {
-        let mut ranges = Vec::new();
+        let (mut ranges, mut cleared) = (Vec::new(), Vec::new());
         for index in 0..operations.len() {
             operations.touches(index, &mut ranges);
+            let mut clearing = Clearing {
+                range: operations.clears(index),
+                before: &mut cleared,
+            };
             for range in ranges.drain(..) {
-                open.load(self.snapshot, &range).await?;
+                self.load(open, &range, &mut clearing, entry).await?;
             }
-            self.apply_one(open, operations, index, entry).await?;
+            self.apply_one(open, operations, index, &mut clearing, entry)
+                .await?;
+            open.view.end_clear();
         }
         Ok(())
+    }
+
+    /// Loads a range. One that the operation clears, and that has many rows, is cleared unread.
+    async fn load(
+        &self,
+        open: &mut OpenView,
+        range: &RowRange,
+        clearing: &mut Clearing<'_>,
+        entry: &Applied<'_>,
+    ) -> Result<(), StoreError> {
+        if clearing.range.as_ref() != Some(range) {
+            return open.load(self.snapshot, range).await;
+        }
+        if clearing.is_done_by_another() {
+            open.view.clear(range.clone(), []);
+        } else if !open
+            .load_up_to(self.snapshot, range, self.cleared_rows)
+            .await?
+        {
+            let runs = self.seen_runs(open, range, entry).await?;
+            open.view.clear(range.clone(), runs);
+            clearing.before.push(range.clone());
+        }
+        Ok(())
+    }
+
+    /// The stored rows of a range that an entry's author had seen, as ranges that hold no others.
+    async fn seen_runs(
+        &self,
+        open: &OpenView,
+        range: &RowRange,
+        entry: &Applied<'_>,
+    ) -> Result<Vec<RowRange>, StoreError> {
+        if entry.node.saw_all_before() {
+            return Ok(vec![range.clone()]);
+        }
+        let prefix = open.stored.as_deref().unwrap_or_default();
+        let mut keys = key_range(prefix, range);
+        let (mut runs, mut run) = (Vec::new(), None::<RowRange>);
+        loop {
+            let scan = self
+                .snapshot
+                .scan(&keys, Order::Ascending, SCAN_ROWS, SCAN_BYTES)
+                .await?;
+            for (key, value) in &scan.rows {
+                let (arrival, _) = take_arrival(value)?;
+                let (lane, position) = self.nodes.place(self.snapshot, arrival).await?;
+                if entry.node.covers(lane, position) {
+                    let key = &key[prefix.len()..];
+                    let end = Some([key, &[0]].concat());
+                    let run = run.get_or_insert_with(|| RowRange {
+                        start: key.to_vec(),
+                        end: None,
+                    });
+                    run.end = end;
+                } else {
+                    runs.extend(run.take());
+                }
+            }
+            match scan.rows.last() {
+                Some((key, _)) if scan.more => keys.start = [key.as_slice(), &[0]].concat(),
+                _ => break,
+            }
+        }
+        runs.extend(run);
+        Ok(runs)
     }
 
     /// Applies one operation, again each time that something it needs had to be loaded.
@@ -239,13 +345,14 @@ impl<'a> Applier<'a> {
         open: &mut OpenView,
         operations: &dyn Operations,
         index: usize,
+        clearing: &mut Clearing<'_>,
         entry: &Applied<'_>,
     ) -> Result<(), StoreError> {
         loop {
             match self.try_apply(&mut open.view, operations, index, entry) {
                 Applying::Done => return Ok(()),
                 Applying::Stuck(ViewError::NotLoaded(range)) => {
-                    open.load(self.snapshot, &range).await?;
+                    self.load(open, &range, clearing, entry).await?;
                 }
                 Applying::Stuck(_) => return Err(corrupt("view")),
                 Applying::UnknownPlaces(arrivals) => {
@@ -292,6 +399,21 @@ impl<'a> Applier<'a> {
     }
 }
 
+/// What an operation clears.
+struct Clearing<'a> {
+    range: Option<RowRange>,
+    /// What operations before it in its payload cleared unread.
+    before: &'a mut Vec<RowRange>,
+}
+
+impl Clearing<'_> {
+    /// Whether what is stored in the range was cleared with a wider one: they saw the same.
+    fn is_done_by_another(&self) -> bool {
+        let own = self.range.as_ref();
+        own.is_some_and(|own| self.before.iter().any(|wider| wider.covers(own)))
+    }
+}
+
 /// What came of trying an operation.
 enum Applying {
     Done,
@@ -310,8 +432,7 @@ struct KnownPast<'a> {
 
 impl Past for KnownPast<'_> {
     fn contains(&self, arrival: Arrival) -> bool {
-        // An entry that has seen as many as arrived before it has seen them all.
-        if self.node.clock.seen() > self.node.arrival.0 {
+        if self.node.saw_all_before() {
             return arrival < self.node.arrival;
         }
         match self.places.get(&arrival) {
@@ -345,12 +466,16 @@ impl OpenViews {
     /// What was changed since the last call.
     pub(crate) fn take_steps(&mut self) -> Vec<StoreChange> {
         let steps = self.open.iter_mut().filter_map(|((store, kind), open)| {
-            let rows = open.view.take_steps();
-            (!rows.is_empty()).then(|| StoreChange {
+            let is_reset = open.view.has_cut_step();
+            let mut rows = open.view.take_steps();
+            if is_reset {
+                rows.clear();
+            }
+            (is_reset || !rows.is_empty()).then(|| StoreChange {
                 store: store.clone(),
                 kind: kind.clone(),
                 rows,
-                is_reset: false,
+                is_reset,
             })
         });
         steps.collect()
@@ -454,18 +579,32 @@ pub(crate) async fn read_rows(
     prefix: &[u8],
     range: &RowRange,
 ) -> Result<Vec<Row>, StoreError> {
+    let rows = read_rows_up_to(snapshot, prefix, range, usize::MAX).await?;
+    Ok(rows.unwrap_or_default())
+}
+
+/// Reads the rows of a range of a generation; `None` if they are more than so many.
+async fn read_rows_up_to(
+    snapshot: &dyn Snapshot,
+    prefix: &[u8],
+    range: &RowRange,
+    max_rows: usize,
+) -> Result<Option<Vec<Row>>, StoreError> {
     let mut read = Vec::new();
     let mut keys = key_range(prefix, range);
     loop {
         let scan = snapshot
             .scan(&keys, Order::Ascending, SCAN_ROWS, SCAN_BYTES)
             .await?;
+        if read.len() + scan.rows.len() > max_rows {
+            return Ok(None);
+        }
         for (key, value) in &scan.rows {
             read.push(decode_row(&key[prefix.len()..], value)?);
         }
         match scan.rows.last() {
             Some((key, _)) if scan.more => keys.start = [key.as_slice(), &[0]].concat(),
-            _ => return Ok(read),
+            _ => return Ok(Some(read)),
         }
     }
 }
@@ -493,12 +632,16 @@ pub(crate) fn encode_value(row: &Row) -> Vec<u8> {
 
 pub(crate) fn decode_row(key: &[u8], value: &[u8]) -> Result<Row, StoreError> {
     let (path, stamp) = Row::split_key(key).ok_or_else(|| corrupt("view"))?;
-    let (arrival, value) =
-        postcard::take_from_bytes::<Arrival>(value).map_err(|_| corrupt("view"))?;
+    let (arrival, value) = take_arrival(value)?;
     Ok(Row {
         path,
         stamp,
         arrival,
         value: value.to_vec(),
     })
+}
+
+/// The arrival in a stored row's value, and what the kind wrote.
+fn take_arrival(value: &[u8]) -> Result<(Arrival, &[u8]), StoreError> {
+    postcard::take_from_bytes(value).map_err(|_| corrupt("view"))
 }

@@ -113,11 +113,18 @@ impl DocWriter {
     /// It is too much for one transaction, or [`DocWriter::ranges`] are not all loaded.
     pub fn delete(&mut self, view: &mut View, path: &Path) -> Result<bool, DocError> {
         require_loaded(view, &Self::ranges(path))?;
-        if !is_something(view, path)? {
-            return Ok(false);
+        match is_something(view, path)? {
+            true => self.remove(view, path).map(|()| true),
+            false => Ok(false),
         }
-        self.push_all(view, vec![DocOp::Delete { path: path.clone() }])?;
-        Ok(true)
+    }
+
+    /// Removes what is at and below a path, where it is known that something is.
+    ///
+    /// # Errors
+    /// It is too much for one transaction, or what is there is neither loaded nor cleared.
+    pub fn remove(&mut self, view: &mut View, path: &Path) -> Result<(), DocError> {
+        self.push_all(view, vec![DocOp::Delete { path: path.clone() }])
     }
 
     /// The operations of an entry that makes these writes.

@@ -4,6 +4,7 @@
 mod counters;
 mod lists;
 mod pages;
+mod removal;
 
 use eidetica_core::authority::Level;
 use eidetica_crdt::{Path, Segment, Value};

@@ -8,15 +8,12 @@ mod restore;
 use std::{num::NonZeroU64, sync::Arc};
 
 use eidetica_store::{Backend, Storage, StorageOptions};
-use eidetica_testkit::{SeededEntropy, SimClock};
+
+use crate::support;
 
 /// Opens data so that a view is copied each time that so many entries arrived.
 async fn open_with(backend: Arc<dyn Backend>, checkpoint_entries: u64) -> Storage {
     let entries = NonZeroU64::new(checkpoint_entries).unwrap();
     let options = StorageOptions::default().with_checkpoint_entries(entries);
-    let clock = Arc::new(SimClock::default());
-    let entropy = Arc::new(SeededEntropy::new(0));
-    Storage::open(backend, options, clock, entropy)
-        .await
-        .unwrap()
+    support::open_with(backend, options).await
 }

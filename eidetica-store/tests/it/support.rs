@@ -23,6 +23,13 @@ pub(crate) async fn open(backend: Arc<dyn Backend>) -> Storage {
     open_as(backend, 0).await
 }
 
+pub(crate) async fn open_with(backend: Arc<dyn Backend>, options: StorageOptions) -> Storage {
+    let clock = Arc::new(SimClock::default());
+    let entropy = Arc::new(SeededEntropy::new(0));
+    let storage = Storage::open(backend, options, clock, entropy);
+    storage.await.unwrap()
+}
+
 /// The data of a backend; if there is none, that of a new device.
 pub(crate) async fn open_as(backend: Arc<dyn Backend>, device: u64) -> Storage {
     let clock = Arc::new(SimClock::default());

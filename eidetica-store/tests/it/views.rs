@@ -1,9 +1,19 @@
 //! Owns the proof that a view is a function of the set of entries: of no order, no batching, no
 //! backend, no restart.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use eidetica_store::{Backend, Database, RedbBackend, RedbOptions};
+use async_trait::async_trait;
+use eidetica_store::{
+    Backend, BackendLimits, Database, Durability, Key, MemoryBackend, RedbBackend, RedbOptions,
+    Snapshot, Space, StorageOptions, StoreError, Write, WriteBatch,
+};
 use eidetica_testkit::arb::history::{DeviceHistory, device_histories};
 use proptest::{
     collection::vec,
@@ -12,7 +22,7 @@ use proptest::{
     test_runner::{Config, TestCaseError, TestRunner},
 };
 
-use crate::support::{Dump, block_on, doc, dump, empty, ids, memory, offer, open};
+use crate::support::{Dump, block_on, doc, dump, empty, ids, memory, offer, open, open_with};
 
 /// A topological order of a history and where it is cut into batches.
 #[derive(Debug, Clone)]
@@ -120,6 +130,63 @@ fn every_order_and_batching_gives_the_view_that_the_oracle_computes() {
             Ok(())
         })
     });
+}
+
+#[test]
+fn rows_that_are_removed_without_being_loaded_leave_the_view_that_the_oracle_computes() {
+    let removed = Arc::new(AtomicUsize::new(0));
+    hold(320, |history, deliveries| {
+        block_on(async {
+            let backend = Arc::new(Counting {
+                inner: MemoryBackend::new(),
+                ranges: Arc::clone(&removed),
+            });
+            let options = StorageOptions::default().with_cleared_rows(0);
+            let storage = open_with(backend, options).await;
+            let database = storage.attach(history.database()).await.unwrap();
+            let order = history.order(deliveries[0].order);
+            for chunk in order.chunks(1 + deliveries[1].order as usize % 7) {
+                offer(&database, history.take(chunk)).await;
+            }
+            let dump = dump(&database).await;
+            same("views and oracle", &documents(&dump), &expected(history))?;
+            same("findings", &storage.doctor().await.unwrap(), &Vec::new())
+        })
+    });
+    assert!(removed.load(Ordering::Relaxed) > 500, "{removed:?}");
+}
+
+/// A backend that counts the ranges of view rows that are removed.
+#[derive(Debug)]
+struct Counting {
+    inner: MemoryBackend,
+    ranges: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Backend for Counting {
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.snapshot().await
+    }
+
+    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        let is_range = |write: &&Write| matches!(write, Write::RemoveRange(range) if range.space == Space::View);
+        let ranges = batch.writes().iter().filter(is_range).count();
+        self.ranges.fetch_add(ranges, Ordering::Relaxed);
+        self.inner.commit(batch, durability).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush().await
+    }
+
+    async fn changed(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.changed(key).await
+    }
+
+    fn limits(&self) -> BackendLimits {
+        self.inner.limits()
+    }
 }
 
 #[test]
