@@ -7,6 +7,7 @@ use eidetica_core::{Arrival, EntryId, PublicKey, SignedEntry, VerifiedEntry};
 
 use crate::{
     Database, Durability, Refusal, Rule, Snapshot, Source, StoreError, WriteBatch,
+    apply::Applier,
     node::{Node, encode_row},
     place::{Verdict, place},
     quota::Arrivals,
@@ -14,7 +15,7 @@ use crate::{
     refusal::Incomplete,
     rows::{self, HEAD_TIPS, Head},
     state::{State, auth_index_key, is_auth, rejudge_key},
-    views::{Applier, OpenViews},
+    views::OpenViews,
 };
 
 /// Entries offered to a database, parents before children.

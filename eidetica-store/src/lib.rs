@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod apply;
 mod backend;
 mod checkpoint;
 mod clock;
@@ -14,14 +15,17 @@ mod doc_store;
 mod doctor;
 mod draft;
 mod dump;
+mod engine;
 mod feed;
 mod history;
 mod index;
 mod ingest;
 mod into_path;
 mod kind;
+mod log;
 mod node;
 mod nodes;
+mod options;
 mod past;
 mod place;
 mod quota;
@@ -64,10 +68,11 @@ pub use crate::{
     into_path::IntoPath,
     kind::Kinds,
     node::Source,
+    options::StorageOptions,
     refusal::{Incomplete, Refusal, Rule},
     repair::{LostEntry, RepairProgress, RepairReport},
     rows::CURSOR_ROWS,
-    storage::{Storage, StorageOptions},
+    storage::Storage,
     stores::{StoreView, StoreViews},
     table::{Cursor, IndexProgress, IndexRange, Page, Query, Table, TableDraft},
     transaction::Transaction,

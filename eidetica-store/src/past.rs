@@ -8,7 +8,9 @@ use eidetica_core::{
 use eidetica_crdt::{Row, RowRange};
 
 use crate::{
-    Database, Snapshot, StoreError, StoreErrorKind, checkpoint,
+    Database, Snapshot, StoreError, StoreErrorKind,
+    apply::Applier,
+    checkpoint,
     clock::Clock,
     kind::Kinds,
     node::{NodeFields, StoredRow},
@@ -17,7 +19,7 @@ use crate::{
     recent::RecentView,
     rows::{self, DatabaseNo, corrupt},
     state::{State, ViewName, log_chunk},
-    views::{Applier, OpenView, read_rows},
+    views::{OpenView, read_rows},
     walk::{is_shorter, walk},
 };
 

@@ -11,6 +11,7 @@ use eidetica_crdt::RowRange;
 
 use crate::{
     Database, Durability, Snapshot, StoreError, WriteBatch,
+    apply::{Applied, Applier},
     index::{Keeper, all_ready},
     ingest::FULL_BYTES,
     kind::Reading,
@@ -18,7 +19,7 @@ use crate::{
     recording::publish_rebuilt,
     rows::{self, Building, DatabaseNo, ViewRow},
     state::{State, ViewName, is_auth, log_chunk, rejudge_key},
-    views::{Applied, Applier, OpenView, key_range},
+    views::{OpenView, key_range},
 };
 
 /// Entries applied between two commits of a rebuild.

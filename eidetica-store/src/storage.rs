@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     fmt,
-    num::NonZeroU64,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -13,164 +12,21 @@ use eidetica_core::{
     VerifiedEntry, WallClock,
     authority::{AuthOperation, Level},
 };
-use eidetica_crdt::{Doc, DocOp, Path, RowId, Scalar};
+use eidetica_crdt::{Doc, DocOp, Path, Scalar};
 
 use crate::{
-    Backend, Database, Durability, KeyKeeper, KeyRange, Kinds, Offer, Order, PlainKey, Snapshot,
-    StoreError, StoreErrorKind, Subscription, WriteBatch,
-    checkpoint::CHECKPOINT_ENTRIES,
+    Backend, Database, Durability, KeyKeeper, KeyRange, Kinds, Offer, Order, Snapshot,
+    StorageOptions, StoreError, StoreErrorKind, Subscription, WriteBatch,
+    engine::Engine,
     feed::{Feed, Filter},
     kind::doc_kind,
-    quota::MAX_VOID_ENTRIES,
     row_ids::RowIds,
     rows::{self, DatabaseNo, DatabaseRow, FORMAT, corrupt},
     state::{SCAN_BYTES, scan_all},
-    views::CLEARED_ROWS,
 };
 
 /// Bytes of a database's name.
 const MAX_DATABASE_NAME_BYTES: usize = 256;
-
-/// What databases share: the backend, the device key, the clock, chance and the kinds.
-pub(crate) struct Engine {
-    pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) kinds: Kinds,
-    pub(crate) clock: Arc<dyn WallClock>,
-    pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) device: SecretKey,
-    /// Of transactions; everything else is durable at once.
-    pub(crate) durability: Durability,
-    /// Entries between two checkpoints of a view.
-    pub(crate) checkpoint_entries: NonZeroU64,
-    /// Void entries of one author that are taken from peers.
-    pub(crate) void_entries: u64,
-    /// Rows that are loaded to be removed.
-    pub(crate) cleared_rows: usize,
-    pub(crate) feed: Feed,
-    pub(crate) row_ids: RowIds,
-}
-
-impl fmt::Debug for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine")
-            .field("backend", &self.backend)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Engine {
-    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.entropy.fill(&mut bytes);
-        bytes
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// The same for work that nobody is to hear of.
-    pub(crate) fn aside(&self) -> Self {
-        Self {
-            backend: Arc::clone(&self.backend),
-            kinds: self.kinds.clone(),
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-            device: self.device.clone(),
-            feed: Feed::default(),
-            row_ids: RowIds::default(),
-            ..*self
-        }
-    }
-
-    /// The id of a new row.
-    pub(crate) fn new_row_id(&self) -> RowId {
-        self.row_ids.next(self.now().millis(), &*self.entropy)
-    }
-}
-
-/// How a [`Storage`] is opened.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct StorageOptions {
-    /// The kinds of CRDT that it can read; documents and tables alone unless told.
-    pub kinds: Kinds,
-    /// When a transaction's commit is safe from power loss: when it returns, unless told. With
-    /// [`Durability::Deferred`] only [`Storage::flush`] makes it so; until then it is shown to
-    /// this program and to nobody else. What others are told of is durable either way.
-    pub durability: Durability,
-    /// How many entries arrive at least between two checkpoints of a view, 32,768 unless told. The
-    /// state at an old frontier is built on a checkpoint in its past. For so many entries at most
-    /// 16,384 rows are copied, over all views.
-    pub checkpoint_entries: NonZeroU64,
-    /// How many entries of one author without effect are taken from peers, while nothing builds
-    /// on them: 1,024 unless told.
-    pub void_entries: u64,
-    /// How many rows an operation that removes whole subtrees loads at most, 4,096 unless told. Of
-    /// more it removes those that its author saw without loading them, and who listens is told to
-    /// read the store again.
-    pub cleared_rows: usize,
-    /// How the device key is kept: as it is, unless told.
-    pub key_keeper: Arc<dyn KeyKeeper>,
-}
-
-impl Default for StorageOptions {
-    fn default() -> Self {
-        Self {
-            kinds: Kinds::default(),
-            durability: Durability::Immediate,
-            checkpoint_entries: CHECKPOINT_ENTRIES,
-            void_entries: MAX_VOID_ENTRIES,
-            cleared_rows: CLEARED_ROWS,
-            key_keeper: Arc::new(PlainKey),
-        }
-    }
-}
-
-impl StorageOptions {
-    /// Sets the kinds of CRDT.
-    #[must_use]
-    pub fn with_kinds(mut self, kinds: Kinds) -> Self {
-        self.kinds = kinds;
-        self
-    }
-
-    /// Sets when commits are safe.
-    #[must_use]
-    pub fn with_durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Sets how many entries of one author without effect are taken from peers.
-    #[must_use]
-    pub fn with_void_entries(mut self, entries: u64) -> Self {
-        self.void_entries = entries;
-        self
-    }
-
-    /// Sets how many entries arrive between two checkpoints of a view: with fewer, old states
-    /// open sooner, and more rows are copied.
-    #[must_use]
-    pub fn with_checkpoint_entries(mut self, entries: NonZeroU64) -> Self {
-        self.checkpoint_entries = entries;
-        self
-    }
-
-    /// Sets how many rows are loaded to be removed.
-    #[must_use]
-    pub fn with_cleared_rows(mut self, rows: usize) -> Self {
-        self.cleared_rows = rows;
-        self
-    }
-
-    /// Sets how the device key is kept.
-    #[must_use]
-    pub fn with_key_keeper(mut self, key_keeper: Arc<dyn KeyKeeper>) -> Self {
-        self.key_keeper = key_keeper;
-        self
-    }
-}
 
 /// One device's data.
 #[derive(Debug, Clone)]

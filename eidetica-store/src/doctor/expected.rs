@@ -8,11 +8,12 @@ use eidetica_core::Arrival;
 use super::{Checkup, Rows, replay::Replay};
 use crate::{
     Key, KeyRange, Kinds, Snapshot, Space, StoreError, Write, WriteBatch,
+    apply::{Applied, Applier},
     kind::table_kind,
     rebuild::is_void,
     rows::{self, HEAD_TIPS, Head, ViewRow},
     state::{State, ViewName, auth_index, auth_index_key, log_chunk, rejudge_key, scan_all},
-    views::{Applied, Applier, OpenViews},
+    views::OpenViews,
 };
 
 /// Entries looked at at once.
