@@ -6,7 +6,10 @@ use std::{fmt, str::FromStr};
 use ed25519_dalek::Signer;
 use serde::{Deserialize, Serialize};
 
-use crate::text::{self, TextError};
+use crate::{
+    signing::Purpose,
+    text::{self, TextError},
+};
 
 /// Starts the text form of a public key.
 const TEXT_PREFIX: &str = "ed25519:";
@@ -168,9 +171,13 @@ impl SecretKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs `prefix ‖ message`; the prefix is one of [`crate::signing`].
-    pub fn sign(&self, prefix: &[u8], message: &[u8]) -> Signature {
-        Signature(self.0.sign(&[prefix, message].concat()).to_bytes())
+    /// Signs `prefix ‖ message`, with the prefix of a purpose.
+    pub fn sign(&self, purpose: Purpose, message: &[u8]) -> Signature {
+        Signature(
+            self.0
+                .sign(&[purpose.prefix(), message].concat())
+                .to_bytes(),
+        )
     }
 }
 
@@ -183,6 +190,7 @@ impl fmt::Debug for SecretKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signing;
 
     #[test]
     fn a_key_survives_its_text_form_and_a_damaged_one_says_why() {
@@ -196,12 +204,18 @@ mod tests {
     #[test]
     fn a_signature_holds_for_its_prefix_message_and_key_only() {
         let secret = SecretKey::from_bytes(&[7; 32]);
-        let signature = secret.sign(b"a\0", b"message");
-        assert!(secret.public().verifies(b"a\0", b"message", &signature));
-        assert!(!secret.public().verifies(b"b\0", b"message", &signature));
-        assert!(!secret.public().verifies(b"a\0", b"other", &signature));
+        let signature = secret.sign(signing::ENTRY, b"message");
+        let (own, key) = (signing::ENTRY.prefix(), secret.public());
+        assert!(key.verifies(own, b"message", &signature));
+        assert!(!key.verifies(own, b"other", &signature));
+        let others = signing::ALL
+            .iter()
+            .filter(|other| **other != signing::ENTRY);
+        for other in others {
+            assert!(!key.verifies(other.prefix(), b"message", &signature));
+        }
         let other = SecretKey::from_bytes(&[8; 32]).public();
-        assert!(!other.verifies(b"a\0", b"message", &signature));
+        assert!(!other.verifies(own, b"message", &signature));
     }
 
     #[test]

@@ -73,7 +73,11 @@ impl SignedEntry {
     pub fn verify(self) -> Result<VerifiedEntry, VerifyError> {
         self.check_payloads()?;
         let author = &self.header.author;
-        if !author.verifies(signing::ENTRY, self.header_bytes(), &self.signature) {
+        if !author.verifies(
+            signing::ENTRY.prefix(),
+            self.header_bytes(),
+            &self.signature,
+        ) {
             return Err(VerifyError::Signature(self.id));
         }
         Ok(VerifiedEntry(self))
@@ -92,7 +96,7 @@ impl SignedEntry {
     }
 
     fn batch_item(&self) -> batch::Item {
-        let message = [signing::ENTRY, self.header_bytes()].concat();
+        let message = [signing::ENTRY.prefix(), self.header_bytes()].concat();
         let signature = ed25519_zebra::Signature::from(*self.signature.as_bytes());
         let key = VerificationKeyBytes::from(*self.header.author.as_bytes());
         batch::Item::from((key, signature, &message))

@@ -125,7 +125,7 @@ impl InviteSecret {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         for part in [
-            signing::INVITE_PROOF,
+            signing::INVITE_PROOF.prefix(),
             database.as_bytes(),
             joiner.as_bytes(),
             issuer.as_bytes(),

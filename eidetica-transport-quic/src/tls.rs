@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use eidetica_core::{PublicKey, SecretKey};
+use eidetica_core::{
+    PublicKey, SecretKey,
+    signing::{self, Purpose},
+};
 use quinn::{
     Connection, ConnectionId,
     crypto::{
@@ -35,10 +38,8 @@ use crate::wire::ALPN;
 
 /// What stands before the 32 bytes of an ed25519 key in its `SubjectPublicKeyInfo` (RFC 8410).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
-/// What TLS puts before everything it signs (RFC 8446, section 4.4.3).
-const SIGNING_PREFIX: &[u8] = &[b' '; 64];
-/// Sets the key of stateless resets apart from other uses of the device key's secret.
-const RESET_PREFIX: &[u8] = b"eidetica/quic-reset/v1\0";
+/// Bytes of the hash of a transcript: SHA-256 or SHA-384, by the suite.
+const TRANSCRIPT_BYTES: [usize; 2] = [32, 48];
 /// Bytes of a connection id.
 const CONNECTION_ID_BYTES: usize = 8;
 
@@ -193,10 +194,16 @@ impl SigningKey for DeviceKey {
 
 impl Signer for DeviceKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let content = message
-            .strip_prefix(SIGNING_PREFIX)
-            .ok_or_else(|| Error::General("not a message of a TLS 1.3 handshake".into()))?;
-        Ok(self.0.sign(SIGNING_PREFIX, content).as_bytes().to_vec())
+        let transcript = |purpose: Purpose| {
+            let hash = message.strip_prefix(purpose.prefix())?;
+            TRANSCRIPT_BYTES
+                .contains(&hash.len())
+                .then_some((purpose, hash))
+        };
+        let (purpose, hash) = transcript(signing::TLS_CLIENT)
+            .or_else(|| transcript(signing::TLS_SERVER))
+            .ok_or_else(|| Error::General("not the transcript of a TLS 1.3 handshake".into()))?;
+        Ok(self.0.sign(purpose, hash).as_bytes().to_vec())
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -309,7 +316,7 @@ impl ResetKey {
     const BYTES: usize = 32;
 
     fn new(secret: &[u8; 32]) -> Self {
-        let derived = Self(Arc::new(OkmBlock::new(secret))).tag(RESET_PREFIX);
+        let derived = Self(Arc::new(OkmBlock::new(secret))).tag(signing::QUIC_RESET.prefix());
         Self(Arc::new(OkmBlock::new(&derived)))
     }
 
@@ -368,5 +375,32 @@ impl quinn::ConnectionIdGenerator for RandomIds {
 
     fn cid_lifetime(&self) -> Option<Duration> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_key_signs_transcripts_of_handshakes_and_nothing_else() {
+        let secret = SecretKey::from_bytes(&[7; 32]);
+        let signer = DeviceKey(secret.clone());
+        for purpose in [signing::TLS_CLIENT, signing::TLS_SERVER] {
+            for hash in [&[1; 32][..], &[1; 48]] {
+                let message = [purpose.prefix(), hash].concat();
+                let signature = signer.sign(&message).unwrap();
+                let signature = eidetica_core::Signature::from_bytes(signature.try_into().unwrap());
+                assert!(secret.public().verifies(purpose.prefix(), hash, &signature));
+            }
+            for other in [&[1; 31][..], &[1; 64], b""] {
+                assert!(signer.sign(&[purpose.prefix(), other].concat()).is_err());
+            }
+        }
+        let spaces = [&[b' '; 64][..], &[1; 32]].concat();
+        let header = [signing::ENTRY.prefix(), &[1; 32]].concat();
+        for other in [&spaces[..], &header, &[1; 32], b""] {
+            assert!(signer.sign(other).is_err());
+        }
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn read_proof(state: &mut HandshakeState, message: &[u8]) -> Option<P
     let signature = Signature::from_bytes(signature.try_into().ok()?);
     let static_key = state.get_remote_static()?;
     device
-        .verifies(signing::NOISE_STATIC_KEY, static_key, &signature)
+        .verifies(signing::NOISE_STATIC_KEY.prefix(), static_key, &signature)
         .then_some(device)
 }
 
