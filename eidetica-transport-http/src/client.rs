@@ -2,6 +2,8 @@
 //! `answer`'s.
 
 mod answer;
+#[cfg(feature = "tls")]
+mod https;
 
 use std::{error::Error, time::Duration};
 
@@ -21,7 +23,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use crate::{ANSWER_TYPE, HttpConfig, HttpVersion, REQUEST_PATH, SCHEME, client::answer::Answer};
+use crate::{
+    ANSWER_TYPE, HttpConfig, HttpVersion, REQUEST_PATH, SCHEME, TLS_SCHEME, client::answer::Answer,
+};
+#[cfg(feature = "tls")]
+use crate::{
+    client::https::{Https, refused},
+    tls::{CertificateFault, is_not_tls},
+};
 
 /// How long an unused connection is kept: shorter than servers and proxies do, so that a
 /// request seldom meets a connection just being closed.
@@ -36,33 +45,29 @@ const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
+    #[cfg(feature = "tls")]
+    https: Https,
     idle_timeout: Duration,
 }
 
 impl Client {
     pub(crate) fn new(config: &HttpConfig) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.connect_timeout));
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .http2_only(config.version == HttpVersion::Http2)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .build(connector);
         Self {
-            http,
+            http: builder(config).build(connector(config)),
+            #[cfg(feature = "tls")]
+            https: Https::new(config),
             idle_timeout: config.idle_timeout,
         }
     }
 
-    /// Where requests to the address are posted, if it is `http://HOST` or `http://HOST:PORT`.
+    /// Where requests to the address are posted, if it is `http://HOST` or `http://HOST:PORT`, or
+    /// the same with `https` where there is TLS.
     pub(crate) fn uri(address: &Address) -> Option<Uri> {
-        if address.scheme() != SCHEME {
-            return None;
-        }
+        let scheme = match address.scheme() {
+            SCHEME => SCHEME,
+            TLS_SCHEME if cfg!(feature = "tls") => TLS_SCHEME,
+            _ => return None,
+        };
         let rest = address.rest();
         let authority: Authority = rest.strip_suffix('/').unwrap_or(rest).parse().ok()?;
         // `None` is a part before the host (`user@`).
@@ -72,7 +77,7 @@ impl Client {
             return None;
         }
         Uri::builder()
-            .scheme(SCHEME)
+            .scheme(scheme)
             .authority(authority)
             .path_and_query(REQUEST_PATH)
             .build()
@@ -86,7 +91,7 @@ impl Client {
         request: Bytes,
     ) -> Result<FrameStream, TransportError> {
         let uri = Self::uri(to).ok_or_else(|| {
-            let message = format!("not `http://HOST:PORT`: address=`{to}`");
+            let message = format!("not `http://HOST:PORT` or `https://HOST:PORT`: address=`{to}`");
             TransportError::new(TransportErrorKind::Address, message)
         })?;
         if request.len() > MAX_REQUEST_BYTES {
@@ -101,7 +106,8 @@ impl Client {
         let octets = HeaderValue::from_static("application/octet-stream");
         request.headers_mut().insert(CONTENT_TYPE, octets);
 
-        let response = tokio::time::timeout(self.idle_timeout, self.http.request(request))
+        let responding = self.respond(to, request).await?;
+        let response = tokio::time::timeout(self.idle_timeout, responding)
             .await
             .map_err(|_| {
                 let message = format!("no answer started in time: address=`{to}`");
@@ -114,9 +120,60 @@ impl Client {
             self.idle_timeout,
         )))
     }
+
+    #[cfg(feature = "tls")]
+    async fn respond(
+        &self,
+        to: &Address,
+        request: Request<Full<Bytes>>,
+    ) -> Result<legacy::ResponseFuture, TransportError> {
+        Ok(match to.scheme() {
+            TLS_SCHEME => self.https.client(to).await?.request(request),
+            _ => self.http.request(request),
+        })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn respond(
+        &self,
+        _: &Address,
+        request: Request<Full<Bytes>>,
+    ) -> Result<legacy::ResponseFuture, TransportError> {
+        Ok(self.http.request(request))
+    }
+}
+
+/// How connections are made, but for TLS.
+fn connector(config: &HttpConfig) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(config.connect_timeout));
+    connector
+}
+
+/// How connections are used and kept.
+fn builder(config: &HttpConfig) -> legacy::Builder {
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder
+        .http2_only(config.version == HttpVersion::Http2)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new());
+    builder
 }
 
 fn failed(to: &Address, error: legacy::Error) -> TransportError {
+    #[cfg(feature = "tls")]
+    if let Some(fault) = CertificateFault::find(&error) {
+        return refused(to, fault);
+    }
+    #[cfg(feature = "tls")]
+    if is_not_tls(&error) {
+        let message = format!("what answers does not speak TLS: address=`{to}`");
+        return TransportError::new(TransportErrorKind::Protocol, message).with_source(error);
+    }
     let cause = error
         .source()
         .and_then(|cause| cause.downcast_ref::<hyper::Error>());
@@ -150,10 +207,10 @@ fn check(to: &Address, response: &Response<Incoming>) -> Result<(), TransportErr
         }
         StatusCode::PAYLOAD_TOO_LARGE => TransportErrorKind::TooLarge,
         StatusCode::REQUEST_TIMEOUT => TransportErrorKind::Interrupted,
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => TransportErrorKind::Unreachable,
+        StatusCode::TOO_MANY_REQUESTS => TransportErrorKind::Limited,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            TransportErrorKind::Unreachable
+        }
         _ => TransportErrorKind::Protocol,
     };
     let message = format!(
@@ -179,6 +236,14 @@ mod tests {
         ] {
             assert_eq!(uri(rest), None, "{rest}");
         }
-        assert_eq!(Client::uri(&Address::new("https", "example.org")), None);
+        assert_eq!(Client::uri(&Address::new("quic", "example.org")), None);
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn addresses_over_tls_have_the_same_form() {
+        let uri = Client::uri(&Address::new("https", "example.org:8443"));
+        let uri = uri.map(|uri| uri.to_string());
+        assert_eq!(uri.as_deref(), Some("https://example.org:8443/api/v0"));
     }
 }

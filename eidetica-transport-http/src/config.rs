@@ -3,8 +3,13 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
+#[cfg(feature = "tls")]
+use crate::{TlsIdentity, TlsRoots};
+
 /// The scheme of addresses and the transport's name.
 pub const SCHEME: &str = "http";
+/// The scheme of addresses that are asked over TLS.
+pub const TLS_SCHEME: &str = "https";
 /// Where requests are posted.
 pub const REQUEST_PATH: &str = "/api/v0";
 /// Where `{"status":"ok"}` is read.
@@ -17,6 +22,9 @@ pub const ANSWER_TYPE: &str = "application/vnd.eidetica.frames";
 /// devices, few enough to bound its memory and files. Further ones wait in the system's queue.
 pub const MAX_CONNECTIONS: usize = 1024;
 
+/// Connections of one address: a device takes one for each request under way, and several may be
+/// behind one router.
+const CONNECTIONS_OF_ADDRESS: usize = 256;
 /// Time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a request's head to arrive; also how long a server keeps an unused connection, so
@@ -53,10 +61,15 @@ pub struct HttpConfig {
     pub(crate) version: HttpVersion,
     pub(crate) software: (String, String),
     pub(crate) protocol: RangeInclusive<u16>,
+    pub(crate) connections_of_address: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) header_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(crate) tls_identity: Option<TlsIdentity>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls_roots: TlsRoots,
 }
 
 impl Default for HttpConfig {
@@ -66,10 +79,15 @@ impl Default for HttpConfig {
             version: HttpVersion::default(),
             software: ("eidetica".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
             protocol: 1..=1,
+            connections_of_address: CONNECTIONS_OF_ADDRESS,
             connect_timeout: CONNECT_TIMEOUT,
             header_timeout: HEADER_TIMEOUT,
             request_timeout: REQUEST_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            #[cfg(feature = "tls")]
+            tls_identity: None,
+            #[cfg(feature = "tls")]
+            tls_roots: TlsRoots::default(),
         }
     }
 }
@@ -85,6 +103,22 @@ impl HttpConfig {
     #[must_use]
     pub fn with_listen(mut self, address: SocketAddr) -> Self {
         self.listen.push(address);
+        self
+    }
+
+    /// Listens over TLS, on all addresses, and shows this.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls_identity(mut self, identity: TlsIdentity) -> Self {
+        self.tls_identity = Some(identity);
+        self
+    }
+
+    /// Believes these about the certificates of `https` addresses; the system's roots if not set.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls_roots(mut self, roots: TlsRoots) -> Self {
+        self.tls_roots = roots;
         self
     }
 
@@ -106,6 +140,14 @@ impl HttpConfig {
     #[must_use]
     pub fn with_protocol(mut self, versions: RangeInclusive<u16>) -> Self {
         self.protocol = versions;
+        self
+    }
+
+    /// Connections that one address may have to a server: 256. Further ones are told so (status 429)
+    /// and closed. Behind a proxy all clients have the proxy's address.
+    #[must_use]
+    pub fn with_connections_of_address(mut self, each: usize) -> Self {
+        self.connections_of_address = each;
         self
     }
 

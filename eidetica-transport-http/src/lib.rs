@@ -8,6 +8,8 @@ mod config;
 pub mod fuzz;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(any(feature = "client", feature = "server"))]
 mod transport;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -15,7 +17,9 @@ mod wire;
 
 pub use crate::config::{
     ANSWER_TYPE, HEALTH_PATH, HttpConfig, HttpVersion, MAX_CONNECTIONS, REQUEST_PATH, SCHEME,
-    VERSION_PATH,
+    TLS_SCHEME, VERSION_PATH,
 };
+#[cfg(feature = "tls")]
+pub use crate::tls::{CertificateFault, TlsError, TlsIdentity, TlsRoots};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use crate::transport::HttpTransport;

@@ -3,6 +3,7 @@
 
 mod body;
 mod connection;
+mod limits;
 mod service;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -15,8 +16,12 @@ use tokio::{
 };
 
 use crate::{
-    HttpConfig, MAX_CONNECTIONS, SCHEME,
-    server::{connection::Limits, service::Service},
+    HttpConfig, MAX_CONNECTIONS,
+    server::{
+        connection::{Deadlines, Security},
+        limits::Limits,
+        service::Service,
+    },
 };
 
 /// How long the server waits when the system has no socket to spare.
@@ -38,6 +43,7 @@ impl Stopping {
 /// A server that runs until stopped or dropped.
 pub(crate) struct Server {
     addresses: Vec<Address>,
+    limits: Arc<Limits>,
     stop: watch::Sender<bool>,
 }
 
@@ -47,11 +53,13 @@ impl Server {
         config: &HttpConfig,
         handler: Arc<dyn SyncHandler>,
     ) -> Result<Self, TransportError> {
+        let security = Security::new(config);
+        let scheme = security.scheme();
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for address in &config.listen {
-            let (listener, bound) = bind(*address).await?;
+            let (listener, bound) = bind(scheme, *address).await?;
             listeners.push(listener);
-            addresses.push(Address::new(SCHEME, bound.to_string()));
+            addresses.push(Address::new(scheme, bound.to_string()));
         }
         if listeners.is_empty() {
             let message = "no address to listen on is configured";
@@ -59,28 +67,39 @@ impl Server {
         }
         let (stop, stopping) = watch::channel(false);
         let stopping = Stopping(stopping);
-        let service = Arc::new(Service::new(config, handler, stopping.clone()));
+        let limits = Arc::new(Limits::new(config));
+        let service = Service::new(config, scheme, handler, limits.clone(), stopping.clone());
+        let service = Arc::new(service);
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         for listener in listeners {
             let accepting = accept(
                 listener,
                 service.clone(),
-                Limits::new(config),
+                Deadlines::new(config),
+                security.clone(),
+                limits.clone(),
                 connections.clone(),
                 stopping.clone(),
             );
             tokio::spawn(accepting);
         }
-        Ok(Self { addresses, stop })
+        Ok(Self {
+            addresses,
+            limits,
+            stop,
+        })
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), TransportError> {
+async fn bind(
+    scheme: &str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), TransportError> {
     let bound = TcpListener::bind(address)
         .await
         .and_then(|l| l.local_addr().map(|a| (l, a)));
     bound.map_err(|e| {
-        let message = format!("cannot listen: address=`{SCHEME}://{address}`");
+        let message = format!("cannot listen: address=`{scheme}://{address}`");
         TransportError::new(TransportErrorKind::Listen, message).with_source(e)
     })
 }
@@ -89,7 +108,9 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Transpor
 async fn accept(
     listener: TcpListener,
     service: Arc<Service>,
-    limits: Limits,
+    deadlines: Deadlines,
+    security: Security,
+    limits: Arc<Limits>,
     connections: Arc<Semaphore>,
     mut stopping: Stopping,
 ) {
@@ -109,9 +130,17 @@ async fn accept(
             continue;
         };
         let (service, stopping) = (service.clone(), stopping.clone());
+        let security = security.clone();
+        let Some(place) = limits.place_of_address(peer.ip()) else {
+            tokio::spawn(async move {
+                connection::turn_away(io, security).await;
+                drop(permit);
+            });
+            continue;
+        };
         tokio::spawn(async move {
-            connection::serve(io, peer, service, limits, stopping).await;
-            drop(permit);
+            connection::accept(io, peer, service, deadlines, stopping, security).await;
+            drop((permit, place));
         });
     }
 }
@@ -128,6 +157,10 @@ impl fmt::Debug for Server {
 impl ServerHandle for Server {
     fn addresses(&self) -> Vec<Address> {
         self.addresses.clone()
+    }
+
+    fn limits_hit(&self) -> Vec<(&'static str, u64)> {
+        self.limits.snapshot()
     }
 
     async fn stop(&self) {

@@ -29,6 +29,11 @@ pub(crate) fn connect(error: ConnectionError) -> TransportError {
 /// A connection that was there and is lost.
 pub(crate) fn lost(error: ConnectionError) -> TransportError {
     let kind = match &error {
+        ConnectionError::ApplicationClosed(close) if close.error_code == wire::LIMITED => {
+            let limit = String::from_utf8_lossy(&close.reason).into_owned();
+            let message = format!("the peer limits this: limit=`{limit}`");
+            return TransportError::new(TransportErrorKind::Limited, message).with_source(error);
+        }
         ConnectionError::ConnectionClosed(close)
             if TLS_ALERTS.contains(&u64::from(close.error_code)) =>
         {
@@ -70,6 +75,11 @@ pub(crate) fn closed(error: ClosedStream) -> TransportError {
     interrupted().with_source(error)
 }
 
+/// An answer that is read too slowly.
+pub(crate) fn slow() -> TransportError {
+    TransportError::new(TransportErrorKind::Limited, "the answer is read too slowly")
+}
+
 /// An exchange that broke off.
 pub(crate) fn interrupted() -> TransportError {
     TransportError::new(TransportErrorKind::Interrupted, "exchange broke off")
@@ -85,6 +95,11 @@ fn stopped(code: u64) -> TransportError {
         (
             TransportErrorKind::Protocol,
             "peer refused the request as malformed",
+        )
+    } else if code == wire::LIMITED.into_inner() {
+        (
+            TransportErrorKind::Limited,
+            "peer gave up on an exchange that was too slow",
         )
     } else {
         return interrupted();

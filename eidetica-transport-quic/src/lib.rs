@@ -6,6 +6,7 @@ mod fault;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod limits;
 mod pool;
 mod server;
 mod tasks;
@@ -14,4 +15,4 @@ mod transport;
 mod tuning;
 mod wire;
 
-pub use crate::transport::QuicTransport;
+pub use crate::{limits::QuicLimits, transport::QuicTransport};

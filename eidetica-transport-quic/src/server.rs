@@ -8,7 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use eidetica_transport::{
-    Address, ServerHandle, SyncHandler, TransportContext, TransportError, TransportErrorKind,
+    Address, LimitCounter, Origin, Place, ServerHandle, SyncHandler, TransportContext,
+    TransportError, TransportErrorKind,
 };
 use quinn::{Endpoint, Incoming, RecvStream, SendStream};
 use tokio::{
@@ -19,12 +20,10 @@ use tokio::{
 use crate::{
     dial::SCHEME,
     fault,
+    limits::{Limits, QuicLimits},
     tasks::Tasks,
     tls::{self, Identity},
-    tuning::{
-        self, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, REQUEST_TIMEOUT, STOP_TIMEOUT,
-        TRUSTING_CONNECTIONS,
-    },
+    tuning::{self, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, STOP_TIMEOUT, TRUSTING_CONNECTIONS},
     wire,
 };
 
@@ -32,6 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct QuicServer {
     local: SocketAddr,
+    limits: Arc<Limits>,
     endpoint: Mutex<Option<Endpoint>>,
     /// Ours: they hold connections, streams and the handler's answers.
     serving: Arc<Tasks>,
@@ -44,6 +44,7 @@ impl QuicServer {
     pub(crate) fn start(
         listen: SocketAddr,
         identity: &Identity,
+        limits: QuicLimits,
         handler: Arc<dyn SyncHandler>,
     ) -> Result<Self, TransportError> {
         let failed = |e| {
@@ -58,9 +59,16 @@ impl QuicServer {
             .map_err(failed)?;
         let local = endpoint.local_addr().map_err(failed)?;
         let serving = Arc::new(Tasks::new());
-        serving.run(accept(endpoint.clone(), serving.clone(), handler));
+        let limits = Arc::new(Limits::new(limits));
+        serving.run(accept(Serving {
+            endpoint: endpoint.clone(),
+            tasks: serving.clone(),
+            limits: limits.clone(),
+            handler,
+        }));
         Ok(Self {
             local,
+            limits,
             endpoint: Mutex::new(Some(endpoint)),
             serving,
             drivers,
@@ -89,6 +97,10 @@ impl ServerHandle for QuicServer {
         vec![Address::new(SCHEME, self.local.to_string())]
     }
 
+    fn limits_hit(&self) -> Vec<(&'static str, u64)> {
+        self.limits.snapshot()
+    }
+
     async fn stop(&self) {
         let endpoint = self.close();
         self.serving.ended().await;
@@ -108,21 +120,53 @@ impl Drop for QuicServer {
     }
 }
 
-/// Takes connections in, up to the limit.
-async fn accept(endpoint: Endpoint, tasks: Arc<Tasks>, handler: Arc<dyn SyncHandler>) {
+/// What the tasks of a server share.
+#[derive(Clone)]
+struct Serving {
+    endpoint: Endpoint,
+    tasks: Arc<Tasks>,
+    limits: Arc<Limits>,
+    handler: Arc<dyn SyncHandler>,
+}
+
+/// Takes connections in, up to the limits. Those of an address count only where its packets were
+/// seen to come from there: else anybody could use up what is another's by forged packets.
+async fn accept(serving: Serving) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(incoming) = endpoint.accept().await {
+    let limits = &serving.limits;
+    while let Some(incoming) = serving.endpoint.accept().await {
+        let is_real = incoming.remote_address_validated();
         let taken = MAX_CONNECTIONS - places.available_permits();
-        if taken >= TRUSTING_CONNECTIONS && !incoming.remote_address_validated() {
+        if taken >= TRUSTING_CONNECTIONS && !is_real {
             // Fails only where the address is validated.
             let _asked = incoming.retry();
             continue;
         }
+        let ip = incoming.remote_address().ip();
+        let of_address = match is_real {
+            true if !limits.admit_handshake(ip) => {
+                incoming.refuse();
+                continue;
+            }
+            true => match limits.place_of_address(ip) {
+                Some(place) => Some(place),
+                None => {
+                    incoming.refuse();
+                    continue;
+                }
+            },
+            false => None,
+        };
         match places.clone().try_acquire_owned() {
             Ok(place) => {
-                tasks.run(serve(incoming, place, tasks.clone(), handler.clone()));
+                let serving = serving.clone();
+                let tasks = serving.tasks.clone();
+                tasks.run(serve(incoming, place, of_address, serving));
             }
-            Err(_) => incoming.refuse(),
+            Err(_) => {
+                limits.hits.connections.hit();
+                incoming.refuse();
+            }
         }
     }
 }
@@ -131,8 +175,8 @@ async fn accept(endpoint: Endpoint, tasks: Arc<Tasks>, handler: Arc<dyn SyncHand
 async fn serve(
     incoming: Incoming,
     _place: OwnedSemaphorePermit,
-    tasks: Arc<Tasks>,
-    handler: Arc<dyn SyncHandler>,
+    of_address: Option<Place<Origin>>,
+    serving: Serving,
 ) {
     let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, incoming.into_future()).await else {
         return;
@@ -140,6 +184,20 @@ async fn serve(
     // Without a proven key there is no connection: the handshake asked for one.
     let Some(key) = tls::proven(&connection) else {
         return;
+    };
+    let (limits, ip) = (&serving.limits, connection.remote_address().ip());
+    let refused = |counter: &LimitCounter| {
+        connection.close(wire::LIMITED, counter.name().as_bytes());
+    };
+    // By now the address is known to be no forged one.
+    if of_address.is_none() && !limits.admit_handshake(ip) {
+        return refused(&limits.hits.handshakes_of_address);
+    }
+    let Some(_of_address) = of_address.or_else(|| limits.place_of_address(ip)) else {
+        return refused(&limits.hits.connections_of_address);
+    };
+    let Some(_of_peer) = limits.place_of_peer(key) else {
+        return refused(&limits.hits.connections_of_peer);
     };
     let context = TransportContext {
         transport: SCHEME,
@@ -150,7 +208,9 @@ async fn serve(
         proven: Some(key),
     };
     while let Ok((send, recv)) = connection.accept_bi().await {
-        tasks.run(exchange(send, recv, context.clone(), handler.clone()));
+        serving
+            .tasks
+            .run(exchange(send, recv, context.clone(), serving.clone()));
     }
 }
 
@@ -159,14 +219,26 @@ async fn exchange(
     mut send: SendStream,
     mut recv: RecvStream,
     context: TransportContext,
-    handler: Arc<dyn SyncHandler>,
+    serving: Serving,
 ) {
+    let limits = &serving.limits;
     let unwanted = send.stopped();
     let answered = async {
-        let request = timeout(REQUEST_TIMEOUT, wire::receive_request(&mut recv))
+        let request = timeout(limits.slow_sender, wire::receive_request(&mut recv))
             .await
-            .unwrap_or_else(|_| Err(fault::interrupted()))?;
-        wire::send_answer(&mut send, handler.handle_request(context, request).await).await
+            .unwrap_or_else(|_| {
+                limits.hits.slow_senders.hit();
+                Err(fault::interrupted())
+            })?;
+        let answer = serving.handler.handle_request(context, request).await;
+        let sent = wire::send_answer(&mut send, answer, limits.slow_reader).await;
+        if sent
+            .as_ref()
+            .is_err_and(|e| e.kind() == TransportErrorKind::Limited)
+        {
+            limits.hits.slow_readers.hit();
+        }
+        sent
     };
     let result = tokio::select! {
         _ = unwanted => Err(fault::interrupted()),
@@ -176,6 +248,7 @@ async fn exchange(
         let code = match error.kind() {
             TransportErrorKind::TooLarge => wire::TOO_LARGE,
             TransportErrorKind::Protocol => wire::MALFORMED,
+            TransportErrorKind::Limited => wire::LIMITED,
             _ => wire::CANCELLED,
         };
         // Both fail where the other side was faster.

@@ -14,6 +14,7 @@ use eidetica_transport::{
 use crate::{
     answer,
     dial::{self, Dialler, SCHEME},
+    limits::QuicLimits,
     pool::{Lease, Peer, Pool},
     server::QuicServer,
     tls::Identity,
@@ -37,6 +38,7 @@ use crate::{
 pub struct QuicTransport {
     identity: Identity,
     listen: Option<SocketAddr>,
+    limits: QuicLimits,
     dialler: Dialler,
     pool: Pool,
 }
@@ -49,6 +51,7 @@ impl QuicTransport {
         Self {
             identity,
             listen: None,
+            limits: QuicLimits::default(),
             dialler,
             pool: Pool::default(),
         }
@@ -58,6 +61,13 @@ impl QuicTransport {
     #[must_use]
     pub fn with_listen(mut self, listen: SocketAddr) -> Self {
         self.listen = Some(listen);
+        self
+    }
+
+    /// Sets how much it lets others have of it when it listens.
+    #[must_use]
+    pub fn with_limits(mut self, limits: QuicLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -141,6 +151,7 @@ impl SyncTransport for QuicTransport {
         Ok(Box::new(QuicServer::start(
             listen,
             &self.identity,
+            self.limits,
             handler,
         )?))
     }

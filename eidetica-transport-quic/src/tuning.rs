@@ -3,10 +3,22 @@
 
 use std::{sync::Arc, time::Duration};
 
+use eidetica_transport::Rate;
+
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 
 /// Connections that a server holds at once: each costs up to some 100 KiB.
 pub(crate) const MAX_CONNECTIONS: usize = 256;
+/// Connections of one address: several devices behind one router, and no half of all.
+pub(crate) const CONNECTIONS_OF_ADDRESS: usize = 96;
+/// Connections of one peer: two carry all that it may ask at once, and some may be left over from
+/// networks that it has left.
+pub(crate) const CONNECTIONS_OF_PEER: usize = 8;
+/// Handshakes of one address: a house full of devices that all come back at once, then 32 a
+/// second. One costs half a millisecond.
+pub(crate) const HANDSHAKES_OF_ADDRESS: Rate = Rate::new(256, Duration::from_millis(31));
+/// Addresses whose rates are remembered; about 100 bytes each.
+pub(crate) const REMEMBERED_ADDRESSES: usize = 16_384;
 /// Connections from which on a new caller must first show that it reads what is sent to its
 /// address, so that forged senders cannot fill the rest.
 pub(crate) const TRUSTING_CONNECTIONS: usize = 64;
@@ -30,6 +42,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until a request must have arrived whole: the largest at 150 kbit/s.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Until a frame of an answer must have been taken: the largest at 4 kB/s.
+pub(crate) const SLOW_READER: Duration = Duration::from_secs(60);
 /// Until an unused connection is closed, and at most twice that.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Until a peer that does not react counts as gone.

@@ -1,11 +1,14 @@
 //! Owns the bytes on a QUIC stream: one request a stream, its length before it; an answer of
 //! marks and frames. What requests and frames mean is the sync layer's.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use eidetica_transport::{
     FrameStream, MAX_FRAME_BYTES, MAX_REQUEST_BYTES, TransportError, TransportErrorKind,
 };
 use quinn::{RecvStream, SendStream, VarInt};
+use tokio::time::timeout;
 
 use crate::fault;
 
@@ -18,6 +21,10 @@ pub(crate) const CANCELLED: VarInt = VarInt::from_u32(0);
 pub(crate) const TOO_LARGE: VarInt = VarInt::from_u32(1);
 /// Resets a stream that is not of this protocol.
 pub(crate) const MALFORMED: VarInt = VarInt::from_u32(2);
+
+/// Closes a connection that is over a limit of the listening side, resets a stream on which the
+/// other side is too slow.
+pub(crate) const LIMITED: VarInt = VarInt::from_u32(3);
 
 /// Bytes of a [`Mark`].
 pub(crate) const MARK_BYTES: usize = 4;
@@ -105,11 +112,12 @@ pub(crate) async fn receive_request(recv: &mut RecvStream) -> Result<Bytes, Tran
     }
 }
 
-/// Sends all of an answer, as fast as the other side reads. Of a frame over the limit only the
+/// Sends all of an answer, as fast as the other side reads, unless that is too slow. Of a frame over the limit only the
 /// length is sent, which tells the other side why the answer stops there.
 pub(crate) async fn send_answer(
     send: &mut SendStream,
     mut answer: FrameStream,
+    slow: Duration,
 ) -> Result<(), TransportError> {
     send.write_all(&Mark::Started.to_bytes())
         .await
@@ -121,8 +129,9 @@ pub(crate) async fn send_answer(
             Some(Ok(frame)) if frame.len() > MAX_FRAME_BYTES => break Mark::frame(frame.len()),
             Some(Ok(frame)) => {
                 let mark = Bytes::copy_from_slice(&Mark::frame(frame.len()).to_bytes());
-                send.write_all_chunks(&mut [mark, frame])
+                timeout(slow, send.write_all_chunks(&mut [mark, frame]))
                     .await
+                    .map_err(|_| fault::slow())?
                     .map_err(fault::write)?;
             }
         }

@@ -84,6 +84,11 @@ pub trait ServerHandle: Debug + Send + Sync {
     /// What it listens on, with real ports.
     fn addresses(&self) -> Vec<Address>;
 
+    /// How often each limit on connections was hit since the server started, by the limit's name.
+    fn limits_hit(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Stops listening and ends what is under way.
     ///
     /// # Cancel safety

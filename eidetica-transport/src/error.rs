@@ -12,8 +12,13 @@ pub enum TransportErrorKind {
     Interrupted,
     /// The peer is not the key that was meant: use the right address.
     WrongPeer,
+    /// The certificate of the address is not believed: have it mended, or name the roots to
+    /// believe.
+    Certificate,
     /// A request or frame is over the limit: fix the caller or distrust the peer.
     TooLarge,
+    /// A limit of the other side on how much, or how often, is reached: try again later.
+    Limited,
     /// The address is malformed or of another transport: fix the call.
     Address,
     /// The address cannot be listened on: choose another.

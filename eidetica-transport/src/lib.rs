@@ -3,6 +3,7 @@
 mod address;
 mod contract;
 mod error;
+mod limit;
 mod memory;
 
 pub use crate::{
@@ -12,5 +13,6 @@ pub use crate::{
         TransportContext,
     },
     error::{TransportError, TransportErrorKind},
+    limit::{Buckets, LimitCounter, Origin, Place, Places, Rate, TokenBucket},
     memory::{MemoryNetwork, MemoryTransport},
 };

@@ -16,32 +16,39 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     sync::watch,
     time::{Instant, Sleep},
 };
 
+#[cfg(feature = "tls")]
+use crate::TLS_SCHEME;
 use crate::{
-    HttpConfig,
+    HttpConfig, SCHEME,
     server::{Stopping, service::Service},
 };
 
 /// How long answers under way may take to say that the server stops.
 const STOP_GRACE: Duration = Duration::from_millis(250);
+/// What a connection over the limit is told.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\n\
+    content-length: 0\r\nconnection: close\r\n\r\n";
+/// KiB that are read of a connection over the limit: a request's head, and some of its body.
+const READ_ON_CLOSE: usize = 64;
 /// Requests that overlap on one HTTP/2 connection: four times what the sync layer allows a peer.
 const MAX_STREAMS: u32 = 64;
 /// Bytes that tell HTTP/2 from HTTP/1.1: its preface.
 const PREFACE_BYTES: usize = 24;
 
-/// What a connection may take.
+/// How long a connection may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct Deadlines {
     header_timeout: Duration,
     idle_timeout: Duration,
 }
 
-impl Limits {
+impl Deadlines {
     pub(crate) fn new(config: &HttpConfig) -> Self {
         Self {
             header_timeout: config.header_timeout,
@@ -50,17 +57,104 @@ impl Limits {
     }
 }
 
-/// Serves a connection until either side ends it or the server stops. What goes wrong on it
-/// is the peer's to see.
-pub(crate) async fn serve(
+/// What a server does with a connection before HTTP begins.
+#[derive(Clone)]
+pub(crate) enum Security {
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(tokio_rustls::TlsAcceptor),
+}
+
+impl Security {
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(identity) = &config.tls_identity {
+            return Self::Tls(identity.acceptor());
+        }
+        // Without TLS there is nothing in the configuration to look at.
+        let _ = config;
+        Self::Plain
+    }
+
+    /// The scheme of the server's addresses.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self {
+            Self::Plain => SCHEME,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => TLS_SCHEME,
+        }
+    }
+}
+
+/// Tells that there are too many connections of an address, where that can be said.
+pub(crate) async fn turn_away(mut io: TcpStream, security: Security) {
+    if !matches!(security, Security::Plain) {
+        return;
+    }
+    let told = async {
+        let mut rest = [0; 1024];
+        // Clients take an answer to no question for a broken one.
+        if io.read(&mut rest).await? == 0 {
+            return Ok(());
+        }
+        io.write_all(TOO_MANY).await?;
+        io.shutdown().await?;
+        // What was sent meanwhile is read, or the system would drop what it was told.
+        for _ in 0..READ_ON_CLOSE {
+            if io.read(&mut rest).await? == 0 {
+                break;
+            }
+        }
+        Ok::<(), io::Error>(())
+    };
+    // Who does not listen is cut off.
+    let _ = tokio::time::timeout(STOP_GRACE, told).await;
+}
+
+/// Secures a new connection and serves it.
+pub(crate) async fn accept(
     io: TcpStream,
     peer: SocketAddr,
     service: Arc<Service>,
-    limits: Limits,
+    deadlines: Deadlines,
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_mut, reason = "only TLS waits here")
+    )]
     mut stopping: Stopping,
+    security: Security,
 ) {
     // Refused only by a socket that is dead already.
     let _ = io.set_nodelay(true);
+    match security {
+        Security::Plain => serve(io, peer, service, deadlines, stopping).await,
+        #[cfg(feature = "tls")]
+        Security::Tls(acceptor) => {
+            let handshake = tokio::time::timeout(deadlines.header_timeout, acceptor.accept(io));
+            let shaken = tokio::select! {
+                biased;
+                () = stopping.stopped() => return,
+                shaken = handshake => shaken,
+            };
+            // Who fails or lingers in the handshake has seen why.
+            if let Ok(Ok(io)) = shaken {
+                serve(io, peer, service, deadlines, stopping).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection until either side ends it or the server stops. What goes wrong on it
+/// is the peer's to see.
+async fn serve<S>(
+    io: S,
+    peer: SocketAddr,
+    service: Arc<Service>,
+    deadlines: Deadlines,
+    mut stopping: Stopping,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (open, closed) = watch::channel(());
     let executor = ConnectionExecutor {
         closed,
@@ -70,7 +164,7 @@ pub(crate) async fn serve(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout);
+        .header_read_timeout(deadlines.header_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -79,7 +173,7 @@ pub(crate) async fn serve(
         let service = service.clone();
         async move { service.answer(peer, request).await }
     });
-    let io = TokioIo::new(IdleLimited::new(io, limits));
+    let io = TokioIo::new(IdleLimited::new(io, deadlines));
     let mut connection = pin!(builder.serve_connection(io, answer));
     let ended = tokio::select! {
         _ = connection.as_mut() => true,
@@ -121,8 +215,8 @@ where
 }
 
 /// A socket on which bytes must move: it fails after a time without any, in either direction.
-struct IdleLimited {
-    io: TcpStream,
+struct IdleLimited<S> {
+    io: S,
     deadline: Pin<Box<Sleep>>,
     limit: Duration,
     /// Bytes of the preface to come; until then the deadline stands, or one byte at a time
@@ -130,12 +224,12 @@ struct IdleLimited {
     preface: usize,
 }
 
-impl IdleLimited {
-    fn new(io: TcpStream, limits: Limits) -> Self {
+impl<S> IdleLimited<S> {
+    fn new(io: S, deadlines: Deadlines) -> Self {
         Self {
             io,
-            deadline: Box::pin(tokio::time::sleep(limits.header_timeout)),
-            limit: limits.idle_timeout,
+            deadline: Box::pin(tokio::time::sleep(deadlines.header_timeout)),
+            limit: deadlines.idle_timeout,
             preface: PREFACE_BYTES,
         }
     }
@@ -150,7 +244,7 @@ impl IdleLimited {
     }
 }
 
-impl AsyncRead for IdleLimited {
+impl<S: AsyncRead + Unpin> AsyncRead for IdleLimited<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -168,7 +262,7 @@ impl AsyncRead for IdleLimited {
     }
 }
 
-impl AsyncWrite for IdleLimited {
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleLimited<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -198,7 +292,10 @@ impl AsyncWrite for IdleLimited {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Pending => self.poll_late(cx),
+            flushed => flushed,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

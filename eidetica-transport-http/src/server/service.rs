@@ -16,6 +16,7 @@ use crate::{
     server::{
         Stopping,
         body::{AnswerBody, ResponseBody},
+        limits::Limits,
     },
 };
 
@@ -24,22 +25,28 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Answers the requests of all connections of a server.
 pub(crate) struct Service {
+    scheme: &'static str,
     handler: Arc<dyn SyncHandler>,
     version: Bytes,
     request_timeout: Duration,
+    limits: Arc<Limits>,
     stopping: Stopping,
 }
 
 impl Service {
     pub(crate) fn new(
         config: &HttpConfig,
+        scheme: &'static str,
         handler: Arc<dyn SyncHandler>,
+        limits: Arc<Limits>,
         stopping: Stopping,
     ) -> Self {
         Self {
+            scheme,
             handler,
             version: version_json(config).into(),
             request_timeout: config.request_timeout,
+            limits,
             stopping,
         }
     }
@@ -76,11 +83,14 @@ impl Service {
         let body = match body {
             Ok(Ok(body)) => body,
             Ok(Err(refused)) => return status(refused),
-            Err(_) => return status(StatusCode::REQUEST_TIMEOUT),
+            Err(_) => {
+                self.limits.slow_senders.hit();
+                return status(StatusCode::REQUEST_TIMEOUT);
+            }
         };
         let context = TransportContext {
             transport: SCHEME,
-            remote_address: Some(Address::new(SCHEME, peer.to_string())),
+            remote_address: Some(Address::new(self.scheme, peer.to_string())),
             proven: None,
         };
         let frames = self.handler.handle_request(context, body).await;

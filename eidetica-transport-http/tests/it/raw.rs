@@ -209,6 +209,8 @@ async fn who_sends_no_head_or_no_body_is_cut_off() {
     let body_missing = [begun, &b"content-length: 5\r\n\r\nhel"[..]].concat();
     let response = served.say(&body_missing).await;
     assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+    let hits = served.server.limits_hit();
+    assert!(hits.contains(&("http slow senders", 1)), "{hits:?}");
     assert_eq!(served.echo.0.load(Ordering::SeqCst), 0);
 }
 

@@ -3,7 +3,7 @@
 use eidetica_transport::{
     Address, MAX_FRAME_BYTES, MAX_REQUEST_BYTES, PeerAddress, SyncTransport, TransportErrorKind,
 };
-use eidetica_transport_quic::QuicTransport;
+use eidetica_transport_quic::{QuicLimits, QuicTransport};
 
 use crate::{
     raw::{self, certified, raw_keys},
@@ -112,7 +112,13 @@ async fn a_frame_announced_over_the_limit_is_refused_by_its_length_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_beyond_the_limit_find_the_server_unreachable_until_one_leaves() {
-    let served = Served::start(1).await;
+    let served = Served::start_limited(
+        QuicLimits::new()
+            .with_connections_of_address(usize::MAX)
+            .with_connections_of_peer(usize::MAX)
+            .with_handshakes_of_address(None),
+    )
+    .await;
     let mut clients = Vec::new();
     let error = loop {
         assert!(

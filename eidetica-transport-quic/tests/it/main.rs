@@ -8,5 +8,6 @@ mod connections;
 mod fuzz;
 mod hostile;
 mod identity;
+mod limits;
 mod raw;
 mod support;

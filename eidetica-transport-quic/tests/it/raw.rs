@@ -33,6 +33,24 @@ pub(crate) async fn call(
     shown: Option<Arc<dyn ResolvesClientCert>>,
     bytes: &[u8],
 ) -> Result<Vec<u8>, Option<u64>> {
+    exchange(to, shown, bytes, true).await
+}
+
+/// Sends bytes on a stream and no more; the code by which the server resets it.
+pub(crate) async fn stall(
+    to: SocketAddr,
+    shown: Arc<dyn ResolvesClientCert>,
+    bytes: &[u8],
+) -> Option<u64> {
+    exchange(to, Some(shown), bytes, false).await.unwrap_err()
+}
+
+async fn exchange(
+    to: SocketAddr,
+    shown: Option<Arc<dyn ResolvesClientCert>>,
+    bytes: &[u8],
+    ends: bool,
+) -> Result<Vec<u8>, Option<u64>> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -51,7 +69,9 @@ pub(crate) async fn call(
         let (mut send, mut recv) = connection.open_bi().await.map_err(|_| None)?;
         // The server may refuse before it has all.
         let _ = send.write_all(bytes).await;
-        let _ = send.finish();
+        if ends {
+            let _ = send.finish();
+        }
         recv.read_to_end(1024).await.map_err(|error| match error {
             ReadToEndError::Read(quinn::ReadError::Reset(code)) => Some(code.into_inner()),
             _ => None,

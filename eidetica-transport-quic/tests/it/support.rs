@@ -19,7 +19,7 @@ use eidetica_transport::{
     Address, FrameStream, PeerAddress, ServerHandle, SyncHandler, SyncTransport, TransportContext,
     TransportError,
 };
-use eidetica_transport_quic::QuicTransport;
+use eidetica_transport_quic::{QuicLimits, QuicTransport};
 use futures_core::Stream;
 
 /// Every wait in these tests ends by then.
@@ -33,7 +33,11 @@ pub(crate) fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// Answers with the request as its one frame; a request of `wait` with one frame and no end.
+/// Frames of a flood: 128 MiB, far more than what a connection holds unread.
+pub(crate) const FLOOD: usize = 512;
+
+/// Answers with the request as its one frame; a request of `wait` with one frame and no end, one of
+/// `flood` with many.
 #[derive(Debug, Default)]
 pub(crate) struct Echo {
     pub(crate) calls: AtomicUsize,
@@ -45,6 +49,13 @@ impl SyncHandler for Echo {
     async fn handle_request(&self, context: TransportContext, request: Bytes) -> FrameStream {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.callers.lock().unwrap().push(context.proven);
+        if &request[..] == b"flood" {
+            let frame = Bytes::from(vec![7; 256 * 1024]);
+            return Box::pin(Frames {
+                frames: std::iter::repeat_n(frame, FLOOD).collect(),
+                endless: false,
+            });
+        }
         let endless = &request[..] == b"wait";
         Box::pin(Frames {
             frames: VecDeque::from([request]),
@@ -82,9 +93,18 @@ impl Served {
         Self::start_at(seed, loopback()).await
     }
 
+    pub(crate) async fn start_limited(limits: QuicLimits) -> Self {
+        let transport = QuicTransport::new(&key(1)).with_listen(loopback());
+        Self::start_transport(1, transport.with_limits(limits)).await
+    }
+
     pub(crate) async fn start_at(seed: u8, listen: SocketAddr) -> Self {
-        let handler = Arc::new(Echo::default());
         let transport = QuicTransport::new(&key(seed)).with_listen(listen);
+        Self::start_transport(seed, transport).await
+    }
+
+    async fn start_transport(seed: u8, transport: QuicTransport) -> Self {
+        let handler = Arc::new(Echo::default());
         let server = transport.start_server(handler.clone()).await.unwrap();
         Self {
             handler,
@@ -106,6 +126,13 @@ impl Served {
             address: self.address(),
             key: Some(self.key),
         }
+    }
+
+    /// How often a limit was hit.
+    pub(crate) fn hits(&self, limit: &str) -> u64 {
+        let hits = self.server.limits_hit();
+        let found = hits.iter().find(|(name, _)| *name == limit);
+        found.expect("the limit has a name").1
     }
 
     pub(crate) fn calls(&self) -> usize {
