@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// A file with the passphrase of the device key, else $EIDETICA_PASSPHRASE
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Root certificates (PEM) to believe for https addresses, instead of the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -74,17 +77,7 @@ pub(crate) enum Command {
     /// Each line on standard input is a command in this same grammar. It is answered on standard
     /// output by one line of JSON: an object, an array of them from commands that list, or
     /// {"error","code"}.
-    Serve {
-        /// Listens on QUIC; without any address on 127.0.0.1:0
-        #[arg(long, value_name = "ADDR")]
-        quic: Option<SocketAddr>,
-        /// Listens on HTTP
-        #[arg(long, value_name = "ADDR")]
-        http: Option<SocketAddr>,
-        /// Prints a ticket for a database; may be repeated
-        #[arg(long, value_name = "DB")]
-        share: Vec<String>,
-    },
+    Serve(ServeArgs),
     #[command(flatten)]
     Access(AccessCommand),
     /// Brings this device and another to the same entries
@@ -128,6 +121,26 @@ pub(crate) enum Command {
     /// seals the new key if there is one.
     #[command(subcommand)]
     Passphrase(PassphraseCommand),
+}
+
+/// Where `serve` listens, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Listens on QUIC; without any address on 127.0.0.1:0
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) quic: Option<SocketAddr>,
+    /// Listens on HTTP
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Listens on HTTP over TLS, with this certificate and its chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "http", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Prints a ticket for a database; may be repeated
+    #[arg(long, value_name = "DB")]
+    pub(crate) share: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

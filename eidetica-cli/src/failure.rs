@@ -3,7 +3,7 @@
 use std::{error::Error as _, fmt, io};
 
 use eidetica::{
-    Error, ErrorKind,
+    Error, ErrorKind, TlsError,
     store::{StoreError, StoreErrorKind},
     sync::SyncError,
 };
@@ -138,6 +138,12 @@ impl From<StoreError> for Failure {
 impl From<SyncError> for Failure {
     fn from(error: SyncError) -> Self {
         Error::from(error).into()
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        Self::new(Code::Usage, with_causes(&error))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use eidetica::{Instance, InstanceBuilder, Passphrase};
+use eidetica::{Instance, InstanceBuilder, Passphrase, TlsRoots};
 
 use crate::failure::{Code, Failure};
 
@@ -21,6 +21,7 @@ const MAX_PASSPHRASE_BYTES: u64 = 64 * 1024;
 pub(crate) struct Home {
     folder: PathBuf,
     passphrase: Option<Passphrase>,
+    tls_roots: Option<TlsRoots>,
 }
 
 impl Home {
@@ -36,6 +37,7 @@ impl Home {
             Some(folder) if !folder.as_os_str().is_empty() => Ok(Self {
                 folder,
                 passphrase: None,
+                tls_roots: None,
             }),
             _ => Err(Failure::new(
                 Code::Usage,
@@ -56,6 +58,12 @@ impl Home {
             }
             (None, None) => None,
         };
+        Ok(self)
+    }
+
+    /// Believes the root certificates in a file, if one is named.
+    pub(crate) fn with_tls_roots(mut self, file: Option<&Path>) -> Result<Self, Failure> {
+        self.tls_roots = file.map(TlsRoots::from_file).transpose()?;
         Ok(self)
     }
 
@@ -93,6 +101,9 @@ impl Home {
         let mut builder = builder.redb(self.folder.join(FILE));
         if let Some(passphrase) = &self.passphrase {
             builder = builder.passphrase(passphrase.clone());
+        }
+        if let Some(roots) = &self.tls_roots {
+            builder = builder.tls_roots(roots.clone());
         }
         Ok(Box::pin(builder.open()).await?)
     }

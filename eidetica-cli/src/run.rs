@@ -38,9 +38,11 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     if let Command::Demo { input } = args.command {
         return Box::pin(demo::run(&output, input.as_deref())).await;
     }
-    let home = Home::find(args.data)?.with_passphrase(args.passphrase_file.as_deref())?;
-    if let Command::Serve { quic, http, share } = args.command {
-        return Box::pin(serve::run(&home, output, quic, http, &share)).await;
+    let home = Home::find(args.data)?
+        .with_passphrase(args.passphrase_file.as_deref())?
+        .with_tls_roots(args.tls_ca.as_deref())?;
+    if let Command::Serve(listen) = args.command {
+        return Box::pin(serve::run(&home, output, &listen)).await;
     }
     if let Command::Doctor { repair } = args.command {
         return care::doctor_of(&home, &output, repair).await;
@@ -75,7 +77,7 @@ fn makes_data(command: &Command) -> bool {
 /// Runs one command on open data.
 pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code, Failure> {
     match command {
-        Command::Demo { .. } | Command::Serve { .. } => {
+        Command::Demo { .. } | Command::Serve(_) => {
             return Err(Failure::new(
                 Code::Usage,
                 "`demo` and `serve` do not run inside `serve`",

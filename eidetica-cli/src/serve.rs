@@ -7,11 +7,11 @@ use std::{
 };
 
 use clap::Parser;
-use eidetica::{Instance, Value};
+use eidetica::{Instance, TlsIdentity, Value};
 use tokio::sync::mpsc;
 
 use crate::{
-    args::Args,
+    args::{Args, ServeArgs},
     commands::exchange,
     failure::{Code, Failure},
     home::Home,
@@ -30,16 +30,14 @@ const ANY_LOCAL: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Runs until SIGINT or SIGTERM. The end of standard input ends nothing.
-pub(crate) async fn run(
-    home: &Home,
-    output: Output,
-    quic: Option<SocketAddr>,
-    http: Option<SocketAddr>,
-    share: &[String],
-) -> Result<Code, Failure> {
+pub(crate) async fn run(home: &Home, output: Output, listen: &ServeArgs) -> Result<Code, Failure> {
     let stop = stop_signal()?;
-    let quic = quic.or(http.is_none().then_some(ANY_LOCAL));
+    let (http, share) = (listen.http, &listen.share);
+    let quic = listen.quic.or(http.is_none().then_some(ANY_LOCAL));
     let mut builder = Instance::builder();
+    if let (Some(chain), Some(key)) = (&listen.tls_cert, &listen.tls_key) {
+        builder = builder.tls_identity(TlsIdentity::from_files(chain, key)?);
+    }
     builder = quic.into_iter().fold(builder, |b, at| b.listen_quic(at));
     builder = http.into_iter().fold(builder, |b, at| b.listen_http(at));
     for address in quic.iter().chain(&http) {
@@ -166,6 +164,11 @@ async fn converse(session: &Session, line: &[u8]) -> Result<(), Failure> {
     let args = Args::try_parse_from(words).map_err(|e| usage(e.render().to_string()))?;
     if args.data.is_some() {
         return Err(usage("the data folder of `serve` is fixed".to_owned()));
+    }
+    if args.tls_ca.is_some() {
+        return Err(usage(
+            "the root certificates of `serve` are fixed".to_owned(),
+        ));
     }
     Box::pin(execute(session, args.command)).await?;
     Ok(())

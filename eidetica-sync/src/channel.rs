@@ -20,6 +20,7 @@
 //! 1 ‖ handshake (16) ‖ message 2
 //! 2 ‖ sealed                             the handshake's id is now a session's
 //! 3 ‖ sealed                             a frame, or the end of the answer
+//! 4 ‖ milliseconds (4)                   too many handshakes of this address: wait
 //! ```
 //!
 //! Messages 2 and 3 carry `device key (32) ‖ signature (64)`, the signature over the sender's
@@ -52,6 +53,7 @@ const SEALED: u8 = 3;
 const UNKNOWN_SESSION: u8 = 0;
 const HANDSHAKE_ANSWER: u8 = 1;
 const ESTABLISHED: u8 = 2;
+const LIMITED: u8 = 4;
 
 /// The random name of a handshake, and of the session it leads to.
 type SessionId = [u8; 16];

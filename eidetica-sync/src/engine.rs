@@ -3,10 +3,7 @@
 
 mod attempts;
 mod connection;
-mod denied;
 mod error;
-#[cfg(test)]
-mod fixture;
 mod invites;
 mod joining;
 mod peers;
@@ -21,7 +18,6 @@ mod transfer;
 mod trust;
 
 pub use self::{
-    denied::Denied,
     error::{SyncError, SyncErrorKind},
     invites::{
         Invite, InviteFault, InviteOptions, InviteState, MAX_INVITE_USES, MAX_INVITE_VALIDITY,

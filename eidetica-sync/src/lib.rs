@@ -3,6 +3,8 @@
 mod channel;
 mod data;
 mod engine;
+mod guard;
+mod hints;
 mod invite;
 mod recent;
 mod ticket;
@@ -15,11 +17,12 @@ pub use crate::{
     },
     data::{Batch, Decoder, Encoder},
     engine::{
-        AccessRequest, AccessWish, Denied, Invite, InviteFault, InviteOptions, InviteState,
+        AccessRequest, AccessWish, Invite, InviteFault, InviteOptions, InviteState,
         MAX_INVITE_USES, MAX_INVITE_VALIDITY, MAX_INVITES, MAX_REQUESTS, MAX_REQUESTS_OF_PEER,
         PendingJoin, RefusedEntry, RefusedRedemption, Sync, SyncError, SyncErrorKind, SyncPeerInfo,
         SyncReport, TrustPolicy, TrustSettings, TrustedPeer,
     },
+    guard::SyncLimits,
     invite::{InviteId, InviteIdError, InviteProof, InviteSecret},
     ticket::{DatabaseTicket, TicketError, TicketInvite},
     wire::{

@@ -29,6 +29,21 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         self.values.insert(key, (self.uses, value));
     }
 
+    /// Forgets those used longest ago of the values that match, so that one more of them makes
+    /// `max`; whether there were any.
+    pub(crate) fn make_room_of(&mut self, max: usize, matches: impl Fn(&V) -> bool) -> bool {
+        let matching = self.values.iter().filter(|(_, (_, value))| matches(value));
+        let mut found: Vec<_> = matching
+            .map(|(key, (used, _))| (*used, key.clone()))
+            .collect();
+        let surplus = (found.len() + 1).saturating_sub(max.max(1));
+        found.sort_unstable_by_key(|(used, _)| *used);
+        for (_, key) in found.iter().take(surplus) {
+            self.values.remove(key);
+        }
+        surplus > 0
+    }
+
     pub(crate) fn get<Q>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -38,10 +53,6 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         let (used, value) = self.values.get_mut(key)?;
         *used = self.uses;
         Some(value)
-    }
-
-    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.values.values().map(|(_, value)| value)
     }
 
     pub(crate) fn remove<Q>(&mut self, key: &Q) -> Option<V>
@@ -68,5 +79,18 @@ mod tests {
         assert_eq!(recent.get("a"), Some(&1));
         assert_eq!(recent.remove("c"), Some(3));
         assert_eq!(recent.get("c"), None);
+    }
+
+    #[test]
+    fn room_is_made_among_those_that_match() {
+        let mut recent = Recent::new(9);
+        for n in 0..6 {
+            recent.insert(n, n % 2);
+        }
+        assert!(!recent.make_room_of(4, |n| *n == 1));
+        recent.get(&1);
+        assert!(recent.make_room_of(2, |n| *n == 1));
+        let left: Vec<_> = (0..6).filter(|n| recent.get(n).is_some()).collect();
+        assert_eq!(left, [0, 1, 2, 4]);
     }
 }

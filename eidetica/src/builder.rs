@@ -9,8 +9,10 @@ use std::sync::Arc;
 use eidetica_core::{Entropy, WallClock};
 use eidetica_crdt::Crdt;
 use eidetica_store::{Backend, Kinds, MemoryBackend, Storage, StorageOptions};
-use eidetica_sync::Sync;
+use eidetica_sync::{Sync, SyncLimits};
 use eidetica_transport::SyncTransport;
+#[cfg(feature = "http")]
+use eidetica_transport_http::{HttpConfig, HttpTransport, TlsIdentity, TlsRoots};
 
 use crate::{
     Durability, Error, Instance, OsEntropy, Passphrase, SystemClock, instance::Data,
@@ -28,9 +30,10 @@ pub struct InstanceBuilder {
     durability: Durability,
     clock: Arc<dyn WallClock>,
     entropy: Arc<dyn Entropy>,
+    limits: SyncLimits,
     transports: Vec<Arc<dyn SyncTransport>>,
     #[cfg(feature = "http")]
-    http: Option<SocketAddr>,
+    http: HttpConfig,
     #[cfg(feature = "quic")]
     quic: Option<SocketAddr>,
 }
@@ -46,9 +49,10 @@ impl Default for InstanceBuilder {
             durability: Durability::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
+            limits: SyncLimits::default(),
             transports: Vec::new(),
             #[cfg(feature = "http")]
-            http: None,
+            http: HttpConfig::new(),
             #[cfg(feature = "quic")]
             quic: None,
         }
@@ -107,6 +111,13 @@ impl InstanceBuilder {
         self
     }
 
+    /// Sets other limits on what peers may ask.
+    #[must_use]
+    pub fn limits(mut self, limits: SyncLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Adds a transport of the caller's; QUIC and HTTP are there by feature.
     #[must_use]
     pub fn transport(mut self, transport: Arc<dyn SyncTransport>) -> Self {
@@ -118,7 +129,24 @@ impl InstanceBuilder {
     #[cfg(feature = "http")]
     #[must_use]
     pub fn listen_http(mut self, address: SocketAddr) -> Self {
-        self.http = Some(address);
+        self.http = self.http.with_listen(address);
+        self
+    }
+
+    /// Serves HTTP over TLS, with this certificate. Requests are sealed by the devices' keys all
+    /// the same.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn tls_identity(mut self, identity: TlsIdentity) -> Self {
+        self.http = self.http.with_tls_identity(identity);
+        self
+    }
+
+    /// Believes these about the certificates of `https` addresses, instead of the system's roots.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn tls_roots(mut self, roots: TlsRoots) -> Self {
+        self.http = self.http.with_tls_roots(roots);
         self
     }
 
@@ -162,11 +190,11 @@ impl InstanceBuilder {
             .with_key_keeper(Arc::new(keeper))
             .with_durability(self.durability.of_a_commit());
         let storage = Storage::open(backend, options, self.clock, self.entropy).await?;
-        let sync = Sync::new(storage.clone())?;
+        let sync = Sync::with_limits(storage.clone(), self.limits)?;
         #[cfg(feature = "quic")]
         sync.register_transport(quic(&storage, self.quic));
         #[cfg(feature = "http")]
-        sync.register_transport(http(self.http));
+        sync.register_transport(Arc::new(HttpTransport::new(self.http)));
         for transport in self.transports {
             sync.register_transport(transport);
         }
@@ -191,13 +219,4 @@ fn quic(storage: &Storage, listen: Option<SocketAddr>) -> Arc<dyn SyncTransport>
         Some(address) => transport.with_listen(address),
         None => transport,
     })
-}
-
-#[cfg(feature = "http")]
-fn http(listen: Option<SocketAddr>) -> Arc<dyn SyncTransport> {
-    let mut config = eidetica_transport_http::HttpConfig::new();
-    if let Some(address) = listen {
-        config = config.with_listen(address);
-    }
-    Arc::new(eidetica_transport_http::HttpTransport::new(config))
 }

@@ -19,7 +19,8 @@ pub enum ErrorKind {
     Unreachable,
     /// The data is open elsewhere: close it there.
     InUse,
-    /// Something else in this process is at work on the data: try again when it has ended.
+    /// Something else in this process is at work on the data, or a peer has too much to do: try
+    /// again later.
     Busy,
     /// The device key is sealed: give its passphrase, the right one.
     Passphrase,
@@ -97,9 +98,11 @@ impl From<SyncError> for Error {
     fn from(error: SyncError) -> Self {
         let kind = match error.kind() {
             SyncErrorKind::Unreachable | SyncErrorKind::Interrupted => ErrorKind::Unreachable,
-            SyncErrorKind::Refused | SyncErrorKind::Pending | SyncErrorKind::WrongPeer => {
-                ErrorKind::Permission
-            }
+            SyncErrorKind::Refused
+            | SyncErrorKind::Pending
+            | SyncErrorKind::WrongPeer
+            | SyncErrorKind::Certificate => ErrorKind::Permission,
+            SyncErrorKind::Busy => ErrorKind::Busy,
             SyncErrorKind::NotFound => ErrorKind::NotFound,
             SyncErrorKind::Invalid => ErrorKind::Invalid,
             SyncErrorKind::Protocol | SyncErrorKind::Versions => ErrorKind::Protocol,

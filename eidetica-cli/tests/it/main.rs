@@ -14,4 +14,5 @@ mod serving;
 mod situations;
 mod strangers;
 mod tables;
+mod tls;
 mod ways_in;

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use crate::{
     channel::{
         ChannelError, ChannelErrorKind, ChannelHash, ChannelIdentity, ESTABLISHED,
-        HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, PLAIN, SEALED, SessionId,
+        HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, LIMITED, PLAIN, SEALED, SessionId,
         UNKNOWN_SESSION,
         identity::{read_proof, write},
         session::{CONFIRMATION, Ends, Nonces, OpenedAnswer, Session},
@@ -145,6 +145,9 @@ impl SecureClient {
             .send_request(to, join(&[&[HANDSHAKE_START], &start]))
             .await?;
         let answer = only_frame(frames).await?;
+        if let Some((&LIMITED, wait)) = answer.split_first() {
+            return Err(limited(wait));
+        }
         let (id, message) = answer
             .strip_prefix(&[HANDSHAKE_ANSWER])
             .and_then(|rest| rest.split_first_chunk())
@@ -246,6 +249,13 @@ fn join(parts: &[&[u8]]) -> Bytes {
 
 fn broken(error: snow::Error) -> ChannelError {
     failed(&format!("the handshake failed: {error}"))
+}
+
+fn limited(wait: &[u8]) -> ChannelError {
+    let wait = wait.try_into().map_or(0, u32::from_be_bytes);
+    let message =
+        format!("the peer limits this. limit=`handshakes of an address` wait_millis=`{wait}`");
+    ChannelError::new(ChannelErrorKind::Limited, message)
 }
 
 fn failed(message: &str) -> ChannelError {

@@ -16,6 +16,8 @@ pub enum ChannelErrorKind {
     /// The peer does not follow the channel's protocol, or somebody changed what it sent: try
     /// another address or later.
     Handshake,
+    /// The peer has seen too many handshakes of this address: try again later.
+    Limited,
     /// The operating system gives no random bytes: stop.
     Randomness,
 }

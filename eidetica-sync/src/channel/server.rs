@@ -18,11 +18,12 @@ use snow::HandshakeState;
 
 use crate::{
     channel::{
-        ChannelIdentity, ESTABLISHED, HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, PLAIN,
-        PeerHandler, RequestContext, SEALED, SessionId, UNKNOWN_SESSION,
+        ChannelIdentity, ESTABLISHED, HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, LIMITED,
+        PLAIN, PeerHandler, RequestContext, SEALED, SessionId, UNKNOWN_SESSION,
         identity::{random_id, read_proof, read_start},
         session::{CONFIRMATION, Ends, Nonces, SealedAnswer, Session},
     },
+    guard::{Guard, SyncLimits, millis},
     recent::Recent,
 };
 
@@ -35,6 +36,7 @@ const MAX_HANDSHAKES: usize = 256;
 pub struct SecureServer {
     identity: ChannelIdentity,
     inner: Arc<dyn PeerHandler>,
+    guard: Arc<Guard>,
     handshakes: Mutex<Recent<SessionId, HandshakeState>>,
     sessions: Mutex<Recent<SessionId, Arc<Session>>>,
 }
@@ -45,9 +47,16 @@ impl SecureServer {
         Self {
             identity,
             inner,
+            guard: Arc::new(Guard::new(SyncLimits::default())),
             handshakes: Mutex::new(Recent::new(MAX_HANDSHAKES)),
             sessions: Mutex::new(Recent::new(MAX_SESSIONS)),
         }
+    }
+
+    /// Shares limits, and what counts them, with what else answers peers.
+    pub(crate) fn with_guard(mut self, guard: Arc<Guard>) -> Self {
+        self.guard = guard;
+        self
     }
 
     async fn plain(&self, context: TransportContext, request: Bytes) -> FrameStream {
@@ -70,7 +79,15 @@ impl SecureServer {
         }
     }
 
-    fn start_handshake(&self, message: &[u8]) -> Result<Bytes, Refused> {
+    fn start_handshake(
+        &self,
+        context: &TransportContext,
+        message: &[u8],
+    ) -> Result<Bytes, Refused> {
+        if let Err(limited) = self.guard.admit_handshake(context.remote_address.as_ref()) {
+            let wait = millis(limited.wait).to_be_bytes();
+            return Ok([&[LIMITED][..], &wait].concat().into());
+        }
         let mut handshake = self.identity.respond()?;
         read_start(&mut handshake, message).ok_or(Refused("the handshake is malformed"))?;
         let id = random_id().map_err(|_| Refused("no random bytes"))?;
@@ -97,7 +114,13 @@ impl SecureServer {
                 &mut answer,
             )
             .map_err(|_| Refused("the session cannot be confirmed"))?;
-        lock(&self.sessions).insert(id, Arc::new(session));
+        let mut sessions = lock(&self.sessions);
+        let (each, counter) = self.guard.sessions_of_peer();
+        if sessions.make_room_of(each, |session| session.peer() == peer) {
+            counter.hit();
+        }
+        sessions.insert(id, Arc::new(session));
+        drop(sessions);
         Ok(answer.into())
     }
 
@@ -155,7 +178,7 @@ impl SyncHandler for SecureServer {
         let answered = match kind {
             PLAIN => return self.plain(context, request).await,
             SEALED => return self.sealed(context, request).await,
-            HANDSHAKE_START => self.start_handshake(&request),
+            HANDSHAKE_START => self.start_handshake(&context, &request),
             HANDSHAKE_END => self.end_handshake(&context, &request),
             _ => Err(Refused("a request of an unknown kind")),
         };

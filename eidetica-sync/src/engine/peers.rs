@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Cursor, TipsDigest,
     engine::rows::{decode, encode, row_key},
+    hints::dialable,
     limits::MAX_ADDRESSES,
 };
 
@@ -93,6 +94,32 @@ impl Peers {
         batch.put(row_key(PEER, &[key.as_bytes()]), encode(&row));
         let relationship = row_key(RELATIONSHIP, &[database.as_bytes(), key.as_bytes()]);
         batch.put(relationship, encode(&equal_end));
+        self.storage.commit(batch).await
+    }
+
+    /// Keeps addresses that a peer names of itself, behind those where it was reached, if this
+    /// device syncs with it.
+    pub(crate) async fn learn(&self, key: PublicKey, listen: &[String]) -> Result<(), StoreError> {
+        let hints = dialable(listen, key);
+        let Some(mut known) = self.get(&key).await?.filter(|_| !hints.is_empty()) else {
+            return Ok(());
+        };
+        let before = known.addresses.len();
+        for hint in hints {
+            if !known.addresses.contains(&hint) {
+                known.addresses.push(hint);
+            }
+        }
+        known.addresses.truncate(MAX_ADDRESSES);
+        if known.addresses.len() == before {
+            return Ok(());
+        }
+        let row = PeerRow {
+            addresses: known.addresses.iter().map(ToString::to_string).collect(),
+            last: known.last,
+        };
+        let mut batch = WriteBatch::new();
+        batch.put(row_key(PEER, &[key.as_bytes()]), encode(&row));
         self.storage.commit(batch).await
     }
 

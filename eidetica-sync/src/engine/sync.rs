@@ -13,16 +13,16 @@ use crate::{
     engine::{
         SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
-        denied::Refusals,
         invites::Invites,
         joining::Joins,
         peers::Peers,
         pull::{Pulled, pull},
         push::{PushOutcome, push},
         requests::Requests,
-        respond::{Responder, WaysIn, may_carry, open_all},
+        respond::{Responder, WaysIn, may_carry},
         trust::{Trust, TrustPolicy},
     },
+    guard::{Guard, Guarded, SyncLimits},
 };
 
 /// The transport that proves both sides itself: its device keys are its TLS keys.
@@ -41,10 +41,10 @@ pub(crate) struct Inner {
     pub(crate) trust: Trust,
     pub(crate) invites: Arc<Invites>,
     pub(crate) requests: Arc<Requests>,
-    pub(crate) refusals: Arc<Refusals>,
     pub(crate) joins: Joins,
     client: Arc<SecureClient>,
     server: Arc<SecureServer>,
+    guard: Arc<Guard>,
     transports: Mutex<Vec<Arc<dyn SyncTransport>>>,
     servers: tokio::sync::Mutex<Vec<Box<dyn ServerHandle>>>,
 }
@@ -55,29 +55,38 @@ impl Sync {
     /// # Errors
     /// The operating system gives no randomness for the channel's key.
     pub fn new(storage: Storage) -> Result<Self, SyncError> {
+        Self::with_limits(storage, SyncLimits::default())
+    }
+
+    /// Sync of the databases of a storage, with other limits on what peers may ask.
+    ///
+    /// # Errors
+    /// The operating system gives no randomness for the channel's key.
+    pub fn with_limits(storage: Storage, limits: SyncLimits) -> Result<Self, SyncError> {
+        let guard = Arc::new(Guard::new(limits));
         let peers = Peers::new(storage.clone());
         let identity = ChannelIdentity::generate(storage.device_key())?;
         let trust = Trust::new(storage.clone());
         let invites = Arc::new(Invites::new(storage.clone()));
         let requests = Arc::new(Requests::new(storage.clone(), trust.clone()));
-        let refusals = Arc::new(Refusals::new());
         let ways_in = WaysIn {
             trust: trust.clone(),
             invites: Arc::clone(&invites),
             requests: Arc::clone(&requests),
-            refusals: Arc::clone(&refusals),
         };
         let responder = Responder::new(storage.clone(), peers.clone(), ways_in);
+        let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
+        let server = SecureServer::new(identity.clone(), Arc::new(guarded));
         Ok(Self(Arc::new(Inner {
-            client: Arc::new(SecureClient::new(identity.clone()).with_proving_transport(QUIC)),
-            server: Arc::new(SecureServer::new(identity, Arc::new(responder))),
+            client: Arc::new(SecureClient::new(identity).with_proving_transport(QUIC)),
+            server: Arc::new(server.with_guard(Arc::clone(&guard))),
+            guard,
             joins: Joins::new(storage.clone()),
             storage,
             peers,
             trust,
             invites,
             requests,
-            refusals,
             transports: Mutex::default(),
             servers: tokio::sync::Mutex::default(),
         })))
@@ -109,7 +118,6 @@ impl Sync {
             .find(|t| t.transport_type() == transport_type)
             .cloned();
         let transport = found.ok_or_else(|| no_transport(transport_type))?;
-        open_all(&self.0.storage).await?;
         let server = transport.start_server(self.0.server.clone()).await;
         let server = server.map_err(|e| SyncError::new(SyncErrorKind::Invalid, e.to_string()))?;
         let key = Some(self.0.storage.public_key());
@@ -130,6 +138,19 @@ impl Sync {
         while let Some(server) = servers.pop() {
             server.stop().await;
         }
+    }
+
+    /// How often each limit on what others ask was hit since the start, by the limit's name.
+    /// Limits of transports are counted while they listen.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn limits_hit(&self) -> Vec<(&'static str, u64)> {
+        let mut hits = self.0.guard.hits();
+        for server in self.0.servers.lock().await.iter() {
+            hits.extend(server.limits_hit());
+        }
+        hits
     }
 
     /// The peers that this device has synced with.
@@ -162,7 +183,7 @@ impl Sync {
     /// # Cancel safety
     /// Nothing happens.
     pub async fn connect_to_peer(&self, to: &PeerAddress) -> Result<PublicKey, SyncError> {
-        greet(&self.connection(to)?).await
+        greet(&self.connection(to)?, &self.0.peers).await
     }
 
     /// The databases of a peer that this device may read.
@@ -184,6 +205,9 @@ impl Sync {
         while let Some(frame) = answer.next().await? {
             match frame {
                 Answer::Databases(more) if databases.len() < MAX_LISTED => databases.extend(more),
+                Answer::Refused(Refusal::Limited { limit, wait_millis }) => {
+                    return Err(SyncError::limited(&limit, wait_millis));
+                }
                 _ => return Err(SyncError::protocol("the peer lists something else")),
             }
         }
@@ -216,12 +240,11 @@ impl Sync {
         // From here on nobody else may answer, also after a new handshake.
         let connection = connection.pinned(peer);
         // Whoever joins may not hold yet what gives the ticket's key its level.
-        let is_joining = replica.frontier().count == 0
-            || to.key.is_some() && self.0.peers.of(database).await?.is_empty();
-        if !is_joining {
+        let is_joining = to.key.is_some() && self.0.peers.of(database).await?.is_empty();
+        if replica.frontier().count > 0 && !is_joining {
             check_level(&replica, &peer)?;
         }
-        let pulled = pull(&connection, &self.0.peers, &replica, peer, is_joining).await?;
+        let pulled = pull(&connection, &self.0.peers, &replica, peer).await?;
         check_level(&replica, &peer)?;
         let pushed = self
             .push_rest(&connection, &replica, &peer, &pulled)
@@ -280,7 +303,7 @@ impl Sync {
         connection: &Connection,
         replica: &Database,
     ) -> Result<PublicKey, SyncError> {
-        let key = greet(connection).await?;
+        let key = greet(connection, &self.0.peers).await?;
         let settings = self.0.trust.settings(Some(replica.id())).await?;
         let is_known = settings.policy == TrustPolicy::Open
             || may_carry(replica, &key)
@@ -312,7 +335,7 @@ impl Sync {
 }
 
 /// Asks who answers, and in which version.
-async fn greet(connection: &Connection) -> Result<PublicKey, SyncError> {
+async fn greet(connection: &Connection, peers: &Peers) -> Result<PublicKey, SyncError> {
     let hello = Hello {
         versions: SUPPORTED_VERSIONS,
         capabilities: Vec::new(),
@@ -320,8 +343,14 @@ async fn greet(connection: &Connection) -> Result<PublicKey, SyncError> {
     };
     let mut answer = connection.request(&Request::Hello(hello)).await?;
     match answer.expect().await? {
-        Answer::Hello(theirs) if theirs.version == SUPPORTED_VERSIONS.max => Ok(answer.peer),
+        Answer::Hello(theirs) if theirs.version == SUPPORTED_VERSIONS.max => {
+            peers.learn(answer.peer, &theirs.listen).await?;
+            Ok(answer.peer)
+        }
         Answer::Refused(Refusal::Versions(range)) => Err(SyncError::versions(range)),
+        Answer::Refused(Refusal::Limited { limit, wait_millis }) => {
+            Err(SyncError::limited(&limit, wait_millis))
+        }
         _ => Err(SyncError::protocol(
             "the peer answers a greeting with something else",
         )),

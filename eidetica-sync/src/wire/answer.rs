@@ -138,6 +138,14 @@ pub enum Refusal {
     Invite,
     /// The invite is another device's: ask its issuer.
     AskIssuer,
+    /// A limit on how often, or how much at once, is reached: try again later.
+    Limited {
+        /// The limit's name.
+        #[serde(deserialize_with = "codec::text::<_, MAX_REASON_BYTES>")]
+        limit: String,
+        /// How long to wait.
+        wait_millis: u32,
+    },
 }
 
 impl Answer {

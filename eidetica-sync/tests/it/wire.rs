@@ -179,6 +179,13 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("requested", Answer::Requested),
         ("invite", refused(Refusal::Invite)),
         ("ask_issuer", refused(Refusal::AskIssuer)),
+        (
+            "limited",
+            refused(Refusal::Limited {
+                limit: "requests of a peer".to_owned(),
+                wait_millis: 250,
+            }),
+        ),
     ]
 }
 

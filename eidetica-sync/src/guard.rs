@@ -1,0 +1,280 @@
+//! Owns the limits on what others ask of this device: how often, how much at once, and how
+//! slowly they may read. Limits on connections are the transports', on messages `wire`'s, on
+//! invites and requests for access the engine's.
+
+mod watched;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eidetica_core::PublicKey;
+use eidetica_transport::{
+    Address, Buckets, FrameStream, LimitCounter, Origin, Place, Places, Rate,
+};
+use tokio::time::Instant;
+
+use crate::{
+    Answer, PeerHandler, Refusal, RequestContext,
+    guard::watched::{Watched, once},
+};
+
+/// Handshakes of one address: a house full of devices that all come back at once, then two a
+/// minute for each of a thousand behind one proxy. One costs a device less than a millisecond.
+const HANDSHAKES_OF_ADDRESS: Rate = Rate::new(256, Duration::from_millis(31));
+/// Requests of one address, whoever sends them: as many as four busy peers.
+const REQUESTS_OF_ADDRESS: Rate = Rate::new(8_192, Duration::from_micros(976));
+/// Requests of one peer: an upload of 1 MiB pieces at 250 MiB/s, and enough at once for a device
+/// that comes back with thousands of databases.
+const REQUESTS_OF_PEER: Rate = Rate::new(4_096, Duration::from_millis(4));
+/// Requests of one peer that are answered at once: four uploads, and some long answers beside.
+const CONCURRENT_REQUESTS: usize = 16;
+/// Until a frame that is ready must have been taken: the largest at 4 kB/s.
+const SLOW_READER: Duration = Duration::from_secs(60);
+/// Channels of one peer: one for each program that uses its key, and some that it has lost.
+const SESSIONS_OF_PEER: usize = 16;
+/// Addresses and peers whose rates are remembered; about 100 bytes each.
+const REMEMBERED: usize = 16_384;
+
+/// How much others may ask of this device before it tells them to come back later. The default
+/// is meant for a device or hub of many; each limit can be moved, or lifted.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use eidetica_sync::SyncLimits;
+/// use eidetica_transport::Rate;
+///
+/// let limits = SyncLimits::new()
+///     .with_requests_of_peer(Some(Rate::new(100, Duration::from_millis(100))))
+///     .with_handshakes_of_address(None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncLimits {
+    handshakes_of_address: Option<Rate>,
+    requests_of_address: Option<Rate>,
+    requests_of_peer: Option<Rate>,
+    concurrent_requests: usize,
+    slow_reader: Option<Duration>,
+    pub(crate) sessions_of_peer: usize,
+}
+
+impl Default for SyncLimits {
+    fn default() -> Self {
+        Self {
+            handshakes_of_address: Some(HANDSHAKES_OF_ADDRESS),
+            requests_of_address: Some(REQUESTS_OF_ADDRESS),
+            requests_of_peer: Some(REQUESTS_OF_PEER),
+            concurrent_requests: CONCURRENT_REQUESTS,
+            slow_reader: Some(SLOW_READER),
+            sessions_of_peer: SESSIONS_OF_PEER,
+        }
+    }
+}
+
+impl SyncLimits {
+    /// The default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often one address may begin a handshake of the sync layer: 256 at once, 32 a second.
+    #[must_use]
+    pub fn with_handshakes_of_address(mut self, rate: Option<Rate>) -> Self {
+        self.handshakes_of_address = rate;
+        self
+    }
+
+    /// How often all peers at one address may ask: 8,192 at once, 1,024 a second.
+    #[must_use]
+    pub fn with_requests_of_address(mut self, rate: Option<Rate>) -> Self {
+        self.requests_of_address = rate;
+        self
+    }
+
+    /// How often one peer may ask: 4,096 at once, 250 a second.
+    #[must_use]
+    pub fn with_requests_of_peer(mut self, rate: Option<Rate>) -> Self {
+        self.requests_of_peer = rate;
+        self
+    }
+
+    /// Requests of one peer that are answered at the same time: 16.
+    #[must_use]
+    pub fn with_concurrent_requests(mut self, each: usize) -> Self {
+        self.concurrent_requests = each;
+        self
+    }
+
+    /// How long a peer may leave a frame of an answer unread: 60 s.
+    #[must_use]
+    pub fn with_slow_reader(mut self, after: Option<Duration>) -> Self {
+        self.slow_reader = after;
+        self
+    }
+
+    /// Channels of one peer that are kept, of which the one used longest ago goes first: 16.
+    #[must_use]
+    pub fn with_sessions_of_peer(mut self, each: usize) -> Self {
+        self.sessions_of_peer = each;
+        self
+    }
+}
+
+/// A limit was hit: which, and how long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limited {
+    pub(crate) limit: &'static str,
+    pub(crate) wait: Duration,
+}
+
+/// The limits at work, with what they count.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    limits: SyncLimits,
+    handshakes: Buckets<Origin>,
+    addresses: Buckets<Origin>,
+    peers: Buckets<PublicKey>,
+    under_way: Places<PublicKey>,
+    hits: Hits,
+}
+
+#[derive(Debug)]
+struct Hits {
+    handshakes_of_address: LimitCounter,
+    requests_of_address: LimitCounter,
+    requests_of_peer: LimitCounter,
+    concurrent_requests: LimitCounter,
+    slow_readers: Arc<LimitCounter>,
+    sessions_of_peer: LimitCounter,
+}
+
+impl Guard {
+    pub(crate) fn new(limits: SyncLimits) -> Self {
+        Self {
+            handshakes: Buckets::new(limits.handshakes_of_address, REMEMBERED),
+            addresses: Buckets::new(limits.requests_of_address, REMEMBERED),
+            peers: Buckets::new(limits.requests_of_peer, REMEMBERED),
+            under_way: Places::new(limits.concurrent_requests),
+            limits,
+            hits: Hits {
+                handshakes_of_address: LimitCounter::new("handshakes of an address"),
+                requests_of_address: LimitCounter::new("requests of an address"),
+                requests_of_peer: LimitCounter::new("requests of a peer"),
+                concurrent_requests: LimitCounter::new("concurrent requests of a peer"),
+                slow_readers: Arc::new(LimitCounter::new("slow readers")),
+                sessions_of_peer: LimitCounter::new("channels of a peer"),
+            },
+        }
+    }
+
+    /// How often each limit was hit.
+    pub(crate) fn hits(&self) -> Vec<(&'static str, u64)> {
+        let hits = &self.hits;
+        [
+            &hits.handshakes_of_address,
+            &hits.requests_of_address,
+            &hits.requests_of_peer,
+            &hits.concurrent_requests,
+            &*hits.slow_readers,
+            &hits.sessions_of_peer,
+        ]
+        .map(LimitCounter::snapshot)
+        .to_vec()
+    }
+
+    pub(crate) fn sessions_of_peer(&self) -> (usize, &LimitCounter) {
+        (self.limits.sessions_of_peer, &self.hits.sessions_of_peer)
+    }
+
+    /// Whether an address may begin a handshake now.
+    pub(crate) fn admit_handshake(&self, from: Option<&Address>) -> Result<(), Limited> {
+        take(
+            &self.handshakes,
+            from.and_then(Origin::of).as_ref(),
+            &self.hits.handshakes_of_address,
+        )
+    }
+
+    /// A place for a request, if its sender may ask now.
+    fn admit_request(&self, context: &RequestContext) -> Result<Place<PublicKey>, Limited> {
+        let origin = context.remote_address.as_ref().and_then(Origin::of);
+        take(
+            &self.addresses,
+            origin.as_ref(),
+            &self.hits.requests_of_address,
+        )?;
+        take(
+            &self.peers,
+            Some(&context.peer),
+            &self.hits.requests_of_peer,
+        )?;
+        self.under_way.take(context.peer).ok_or_else(|| {
+            self.hits.concurrent_requests.hit();
+            Limited {
+                limit: self.hits.concurrent_requests.name(),
+                wait: Duration::ZERO,
+            }
+        })
+    }
+}
+
+fn take<K: std::hash::Hash + Eq + Clone>(
+    buckets: &Buckets<K>,
+    whose: Option<&K>,
+    counter: &LimitCounter,
+) -> Result<(), Limited> {
+    let Some(whose) = whose else {
+        return Ok(());
+    };
+    buckets
+        .take(whose, Instant::now().into_std())
+        .map_err(|wait| {
+            counter.hit();
+            Limited {
+                limit: counter.name(),
+                wait,
+            }
+        })
+}
+
+/// Lets through to a handler what the limits allow.
+pub(crate) struct Guarded {
+    guard: Arc<Guard>,
+    inner: Arc<dyn PeerHandler>,
+}
+
+impl Guarded {
+    pub(crate) fn new(guard: Arc<Guard>, inner: Arc<dyn PeerHandler>) -> Self {
+        Self { guard, inner }
+    }
+}
+
+#[async_trait]
+impl PeerHandler for Guarded {
+    async fn handle(&self, context: RequestContext, request: Bytes) -> FrameStream {
+        let place = match self.guard.admit_request(&context) {
+            Ok(place) => place,
+            Err(Limited { limit, wait }) => {
+                let refusal = Refusal::Limited {
+                    limit: limit.to_owned(),
+                    wait_millis: millis(wait),
+                };
+                return once(Answer::Refused(refusal).encode());
+            }
+        };
+        let frames = self.inner.handle(context, request).await;
+        Watched::start(
+            frames,
+            place,
+            self.guard.limits.slow_reader,
+            Arc::clone(&self.guard.hits.slow_readers),
+        )
+    }
+}
+
+/// Milliseconds, rounded up, as the wire has them.
+pub(crate) fn millis(wait: Duration) -> u32 {
+    let millis = wait.as_nanos().div_ceil(1_000_000);
+    millis.try_into().unwrap_or(u32::MAX)
+}
