@@ -544,6 +544,28 @@ async fn many_handshakes_begun_by_others_do_not_keep_a_client_out() {
 }
 
 #[tokio::test]
+async fn one_peer_keeps_sixteen_channels_and_takes_none_of_another() {
+    let (wire, echo) = Wire::to(SERVER);
+    let other = SecureClient::new(identity(STRANGER));
+    ask(&other, &wire, &meant(), b"x").await.unwrap();
+    let clients: Vec<_> = (0..17).map(|_| client()).collect();
+    for client in &clients {
+        ask(client, &wire, &meant(), b"x").await.unwrap();
+    }
+    let begun = wire.count(1);
+    assert_eq!(begun, 18);
+    // The other's and the last sixteen are there; the first of the peer begins anew.
+    ask(&other, &wire, &meant(), b"x").await.unwrap();
+    for client in &clients[1..] {
+        ask(client, &wire, &meant(), b"x").await.unwrap();
+    }
+    assert_eq!(wire.count(1), begun);
+    ask(&clients[0], &wire, &meant(), b"x").await.unwrap();
+    assert_eq!(wire.count(1), begun + 1);
+    assert_eq!(echo.peers().len(), 18 + 17 + 1);
+}
+
+#[tokio::test]
 async fn a_plain_request_is_answered_only_where_the_transport_proves_its_sender() {
     let (mut wire, echo) = Wire::to(SERVER);
     let client = client().with_proving_transport("wire");

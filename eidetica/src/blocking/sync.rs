@@ -42,6 +42,11 @@ impl BlockingSync {
         self.inner.register_transport(transport);
     }
 
+    /// How often each limit on what others ask was hit since the start, by the limit's name.
+    pub fn limits_hit(&self) -> Vec<(&'static str, u64)> {
+        self.runtime.wait(self.inner.limits_hit())
+    }
+
     /// Stops listening on everything; answers under way are ended.
     pub fn stop(&self) {
         self.runtime.wait(self.inner.stop());

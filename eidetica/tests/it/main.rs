@@ -16,6 +16,7 @@ mod digest;
 mod durability;
 mod fixture;
 mod flipped_bit;
+mod hints;
 mod large;
 mod limits;
 mod local_writes;
