@@ -3,7 +3,10 @@
 
 mod attempts;
 mod connection;
+mod denied;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod invites;
 mod joining;
 mod peers;
@@ -18,6 +21,7 @@ mod transfer;
 mod trust;
 
 pub use self::{
+    denied::Denied,
     error::{SyncError, SyncErrorKind},
     invites::{
         Invite, InviteFault, InviteOptions, InviteState, MAX_INVITE_USES, MAX_INVITE_VALIDITY,

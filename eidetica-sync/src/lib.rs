@@ -17,7 +17,7 @@ pub use crate::{
     },
     data::{Batch, Decoder, Encoder},
     engine::{
-        AccessRequest, AccessWish, Invite, InviteFault, InviteOptions, InviteState,
+        AccessRequest, AccessWish, Denied, Invite, InviteFault, InviteOptions, InviteState,
         MAX_INVITE_USES, MAX_INVITE_VALIDITY, MAX_INVITES, MAX_REQUESTS, MAX_REQUESTS_OF_PEER,
         PendingJoin, RefusedEntry, RefusedRedemption, Sync, SyncError, SyncErrorKind, SyncPeerInfo,
         SyncReport, TrustPolicy, TrustSettings, TrustedPeer,

@@ -83,8 +83,9 @@ impl SyncError {
     /// A peer must have a level in the database to be listened to or sent anything.
     pub(crate) fn no_level(database: DatabaseId, peer: &PublicKey) -> Self {
         let message = format!(
-            "the peer has no level in this database; an admin gives it one with `eidetica grant \
-             {database} {peer} read`"
+            "the peer has too low a level in the database, so it is neither sent anything nor \
+             listened to; an admin gives it one with `eidetica grant {database} {peer} read`. \
+             database=`{database}` key=`{peer}` held=`none` needed=`relay` policy=`authority`"
         );
         Self::new(SyncErrorKind::Refused, message)
     }
@@ -107,7 +108,8 @@ impl SyncError {
     ) -> Self {
         let message = format!(
             "this device's level is too low; an admin raises it with `eidetica grant {database} \
-             {own} {needed}`. held=`{held}` needed=`{needed}`"
+             {own} {needed}`. database=`{database}` key=`{own}` held=`{held}` needed=`{needed}` \
+             policy=`authority`"
         );
         Self::new(SyncErrorKind::Refused, message)
     }
@@ -115,8 +117,9 @@ impl SyncError {
     /// The issuer of an invite does not take it.
     pub(crate) fn invite_refused(database: DatabaseId, own: &PublicKey) -> Self {
         let message = format!(
-            "the invite lets nobody in any more, or never did: it may be used up, expired, revoked \
-             or changed; ask for another, or for `eidetica grant {database} {own} read`"
+            "its issuer does not take the invite: it may be used up, expired, revoked or changed; \
+             ask for another, or for `eidetica grant {database} {own} read`. database=`{database}` \
+             key=`{own}` policy=`invite`"
         );
         Self::new(SyncErrorKind::Refused, message)
     }
@@ -126,7 +129,8 @@ impl SyncError {
         let issuer = issuer.map_or_else(String::new, |issuer| issuer.to_string());
         let message = format!(
             "only the device that issued the invite redeems it, and it was not reached; the join is \
-             remembered, go on with `eidetica sync {database}`. issuer=`{issuer}`"
+             remembered, go on with `eidetica sync {database}`. database=`{database}` \
+             issuer=`{issuer}` policy=`invite`"
         );
         Self::new(SyncErrorKind::Pending, message)
     }
@@ -141,7 +145,8 @@ impl SyncError {
         let level = wish.level;
         let message = format!(
             "access was asked for: an admin lets this device in with `eidetica approve {database} \
-             {own}`; then go on with `eidetica sync {database}`. level=`{level}` asked=`{peer}`"
+             {own}`; then go on with `eidetica sync {database}`. database=`{database}` key=`{own}` \
+             needed=`{level}` asked=`{peer}` policy=`authority`"
         );
         Self::new(SyncErrorKind::Pending, message)
     }
@@ -172,7 +177,8 @@ impl SyncError {
             Refusal::NoDatabase => {
                 let message = format!(
                     "the peer has no such database or this device may not read it; an admin lets \
-                     it in with `eidetica grant {database} {own} read`"
+                     it in with `eidetica grant {database} {own} read`. database=`{database}` \
+                     key=`{own}` needed=`read` policy=`the peer's`"
                 );
                 Self {
                     is_no_access: true,
@@ -183,10 +189,14 @@ impl SyncError {
                 let message = "the peer has lost the beginning of the upload, try again";
                 Self::new(SyncErrorKind::Interrupted, message)
             }
-            Refusal::Busy | Refusal::Quota => Self::new(
-                SyncErrorKind::Busy,
-                "the peer has too much to do, try again later",
-            ),
+            Refusal::Busy => {
+                let message = "the peer has too much to do, try again later";
+                Self::new(SyncErrorKind::Busy, message)
+            }
+            Refusal::Quota => {
+                let message = "a limit of the peer for this device is reached, try again later";
+                Self::new(SyncErrorKind::Busy, message)
+            }
             Refusal::Limited { limit, wait_millis } => Self::limited(limit, *wait_millis),
             Refusal::Versions(range) => Self::versions(*range),
             other => Self::protocol(format!("the peer refused the request. reason=`{other:?}`")),
@@ -250,6 +260,102 @@ impl From<ChannelError> for SyncError {
         Self {
             source: Some(Box::new(error)),
             ..Self::new(kind, message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eidetica_core::{SecretKey, Timestamp};
+
+    use super::*;
+    use crate::engine::Denied;
+
+    /// Every refusal that a user of this device meets.
+    fn refusals() -> Vec<(&'static str, String)> {
+        let key = |n| SecretKey::from_bytes(&[n; 32]).public();
+        let (database, own, peer) = (DatabaseId::from_bytes([5; 32]), key(1), key(2));
+        let refused = |refusal| SyncError::refused(&refusal, &database, &own).to_string();
+        let denied = |is_here| Denied {
+            database,
+            is_here,
+            key: peer,
+            held: Level::None,
+            needed: Level::Read,
+            at: Timestamp::from_millis(0),
+            times: 1,
+        };
+        let wish = AccessWish::default();
+        vec![
+            ("peer refuses a database", refused(Refusal::NoDatabase)),
+            ("peer is busy", refused(Refusal::Busy)),
+            ("peer has a limit", refused(Refusal::Quota)),
+            ("peer knows no such request", refused(Refusal::Unsupported)),
+            (
+                "peer speaks other versions",
+                refused(Refusal::Versions(VersionRange { min: 7, max: 9 })),
+            ),
+            ("peer lost an upload", refused(Refusal::UnknownPush)),
+            (
+                "peer has no level",
+                SyncError::no_level(database, &peer).to_string(),
+            ),
+            (
+                "own level is too low",
+                SyncError::too_low(database, &own, Level::Read, Level::Admin(3)).to_string(),
+            ),
+            (
+                "nobody knows the peer",
+                SyncError::unknown_peer(&peer).to_string(),
+            ),
+            (
+                "invite is refused",
+                SyncError::invite_refused(database, &own).to_string(),
+            ),
+            (
+                "issuer was not reached",
+                SyncError::ask_issuer(database, Some(peer)).to_string(),
+            ),
+            (
+                "access was asked for",
+                SyncError::asked(database, &own, &peer, &wish).to_string(),
+            ),
+            ("a stranger was refused", denied(true).to_string()),
+            ("a stranger asked for nothing", denied(false).to_string()),
+        ]
+    }
+
+    #[test]
+    fn golden_refusals() {
+        let lines = refusals().into_iter();
+        let text: String = lines
+            .map(|(name, text)| format!("{name}: {text}\n"))
+            .collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/refusals.txt");
+        if std::env::var_os("EIDETICA_BLESS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        assert_eq!(text, std::fs::read_to_string(path).unwrap());
+    }
+
+    #[test]
+    fn a_refusal_for_want_of_a_level_says_what_would_grant_it() {
+        for name in [
+            "peer refuses a database",
+            "peer has no level",
+            "own level is too low",
+            "a stranger was refused",
+        ] {
+            let (_, text) = refusals().into_iter().find(|(n, _)| *n == name).unwrap();
+            for part in [
+                "eidetica grant ",
+                "database=`",
+                "key=`",
+                "needed=`",
+                "policy=`",
+            ] {
+                assert!(text.contains(part), "{name}: {text}");
+            }
         }
     }
 }

@@ -1,17 +1,23 @@
 //! Owns the invites that this device has issued: their rows, and redeeming them. Who asks, over
 //! which channel, is `respond`'s.
 
-use std::{fmt, sync::Arc, time::Duration};
+mod options;
+mod record;
+
+use std::sync::Arc;
 
 use eidetica_core::{
-    DatabaseId, PublicKey, Timestamp,
+    PublicKey, Timestamp,
     authority::{Authority, Level},
-    limits::MAX_MEMBER_NAME_BYTES,
 };
 use eidetica_store::{Database, Storage, StoreError, StoreErrorKind, WriteBatch};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use self::record::InviteRow;
+pub use self::{
+    options::{InviteOptions, MAX_INVITE_USES, MAX_INVITE_VALIDITY},
+    record::{Invite, InviteFault, InviteState, RefusedRedemption},
+};
 use crate::{
     InviteId, InviteSecret, Redeem, Refusal, RequestContext, TicketInvite,
     engine::{
@@ -23,10 +29,6 @@ use crate::{
 
 /// Invites that a device keeps, ended ones included; more are nobody's to look through.
 pub const MAX_INVITES: usize = 1000;
-/// Uses of an invite; a level for everybody is `anyone`'s.
-pub const MAX_INVITE_USES: u32 = 1000;
-/// The longest time for which an invite is good.
-pub const MAX_INVITE_VALIDITY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Refused redemptions within [`REDEEM_WINDOW_MILLIS`]: of one key, and from one address. Secrets
 /// cannot be guessed; this keeps those who try from keeping a device busy.
 const REDEEM_LIMITS: AttemptLimits = AttemptLimits {
@@ -36,270 +38,8 @@ const REDEEM_LIMITS: AttemptLimits = AttemptLimits {
 };
 /// See [`REDEEM_LIMITS`].
 const REDEEM_WINDOW_MILLIS: u64 = 10 * 60 * 1000;
-/// Redeemers of an invite that are kept by key, the last ones.
-const MAX_REDEEMERS: usize = 16;
 
 const INVITE: &[u8] = b"invite/";
-
-/// What an invite is to allow.
-///
-/// ```
-/// use std::time::Duration;
-/// use eidetica_core::authority::Level;
-/// use eidetica_sync::InviteOptions;
-///
-/// let options = InviteOptions::new(Level::Write)
-///     .with_uses(3)
-///     .with_validity(Duration::from_secs(24 * 60 * 60))
-///     .with_note("the study group");
-/// assert_eq!(options.uses, 3);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InviteOptions {
-    /// The level that it gives.
-    pub level: Level,
-    /// How many keys may redeem it: one, unless told.
-    pub uses: u32,
-    /// For how long: seven days, unless told.
-    pub validity: Duration,
-    /// For whom, for people; becomes the names of those who redeem it.
-    pub note: String,
-}
-
-impl InviteOptions {
-    /// An invite that one key may redeem within seven days.
-    pub fn new(level: Level) -> Self {
-        Self {
-            level,
-            uses: 1,
-            validity: Duration::from_secs(7 * 24 * 60 * 60),
-            note: String::new(),
-        }
-    }
-
-    /// Sets how many keys may redeem it.
-    #[must_use]
-    pub fn with_uses(mut self, uses: u32) -> Self {
-        self.uses = uses;
-        self
-    }
-
-    /// Sets for how long it is good.
-    #[must_use]
-    pub fn with_validity(mut self, validity: Duration) -> Self {
-        self.validity = validity;
-        self
-    }
-
-    /// Says for whom it is.
-    #[must_use]
-    pub fn with_note(mut self, note: impl Into<String>) -> Self {
-        self.note = note.into();
-        self
-    }
-
-    fn check(&self) -> Result<(), SyncError> {
-        let message = match self {
-            Self { uses, .. } if !(1..=MAX_INVITE_USES).contains(uses) => {
-                format!("an invite has 1 to {MAX_INVITE_USES} uses. uses=`{uses}`")
-            }
-            Self { validity, .. } if validity.is_zero() || *validity > MAX_INVITE_VALIDITY => {
-                format!(
-                    "an invite is good for at most {} days. seconds=`{}`",
-                    MAX_INVITE_VALIDITY.as_secs() / (24 * 60 * 60),
-                    validity.as_secs()
-                )
-            }
-            Self { note, .. } if note.len() > MAX_MEMBER_NAME_BYTES => format!(
-                "an invite's note has at most {MAX_MEMBER_NAME_BYTES} bytes. bytes=`{}`",
-                note.len()
-            ),
-            Self { level, .. } if *level == Level::None => {
-                "an invite gives a level, `none` is none".to_owned()
-            }
-            _ => return Ok(()),
-        };
-        Err(SyncError::new(SyncErrorKind::Invalid, message))
-    }
-}
-
-/// An invite that this device has issued, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Invite {
-    /// Its name.
-    pub id: InviteId,
-    /// The database.
-    pub database: DatabaseId,
-    /// The level that it gives.
-    pub level: Level,
-    /// How many keys may redeem it in all.
-    pub uses: u32,
-    /// How many still may.
-    pub uses_left: u32,
-    /// When it was issued.
-    pub issued: Timestamp,
-    /// When it ends.
-    pub expires: Timestamp,
-    /// When it was revoked.
-    pub revoked: Option<Timestamp>,
-    /// For whom.
-    pub note: String,
-    /// Who redeemed it and when, the last 16.
-    pub redeemed: Vec<(PublicKey, Timestamp)>,
-    /// How many redemptions were refused.
-    pub refused: u64,
-    /// The last one of these.
-    pub last_refused: Option<RefusedRedemption>,
-}
-
-/// A redemption that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedRedemption {
-    /// Who tried.
-    pub key: PublicKey,
-    /// When.
-    pub at: Timestamp,
-    /// Why; the peer was not told.
-    pub fault: InviteFault,
-}
-
-/// How far an invite is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum InviteState {
-    /// It can be redeemed.
-    Open,
-    /// Every use is used.
-    UsedUp,
-    /// Its time is over.
-    Expired,
-    /// It was revoked.
-    Revoked,
-}
-
-impl fmt::Display for InviteState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Open => "open",
-            Self::UsedUp => "used up",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        })
-    }
-}
-
-/// Why an invite lets somebody not in. The order is that of stored rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum InviteFault {
-    /// This device has issued no such invite.
-    Unknown,
-    /// It is for another database.
-    Database,
-    /// The secret is not proven.
-    Proof,
-    /// It was revoked.
-    Revoked,
-    /// Its time is over.
-    Expired,
-    /// Every use is used.
-    UsedUp,
-    /// An admin has taken the key's level away: only an admin gives it another.
-    Removed,
-    /// The issuer may not give the level any more, or no longer has the database.
-    Issuer,
-}
-
-impl fmt::Display for InviteFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => "this device issued no such invite",
-            Self::Database => "the invite is for another database",
-            Self::Proof => "the secret was not proven",
-            Self::Revoked => "the invite was revoked",
-            Self::Expired => "the invite has expired",
-            Self::UsedUp => "the invite is used up",
-            Self::Removed => "the key was removed; an invite does not bring it back",
-            Self::Issuer => "this device may no longer give the invite's level",
-        })
-    }
-}
-
-impl Invite {
-    /// How far it is.
-    pub fn state(&self, now: Timestamp) -> InviteState {
-        match self {
-            Self {
-                revoked: Some(_), ..
-            } => InviteState::Revoked,
-            Self { uses_left: 0, .. } => InviteState::UsedUp,
-            Self { expires, .. } if now >= *expires => InviteState::Expired,
-            _ => InviteState::Open,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct InviteRow {
-    secret: InviteSecret,
-    database: DatabaseId,
-    level: Level,
-    uses: u32,
-    uses_left: u32,
-    issued: Timestamp,
-    expires: Timestamp,
-    revoked: Option<Timestamp>,
-    note: String,
-    redeemed: Vec<(PublicKey, Timestamp)>,
-    refused: u64,
-    last_refused: Option<RefusedRedemption>,
-}
-
-impl InviteRow {
-    fn into_invite(self, id: InviteId) -> Invite {
-        Invite {
-            id,
-            database: self.database,
-            level: self.level,
-            uses: self.uses,
-            uses_left: self.uses_left,
-            issued: self.issued,
-            expires: self.expires,
-            revoked: self.revoked,
-            note: self.note,
-            redeemed: self.redeemed,
-            refused: self.refused,
-            last_refused: self.last_refused,
-        }
-    }
-
-    /// Whether the invite may still be redeemed by somebody who has no level.
-    fn check(&self, now: Timestamp) -> Result<(), InviteFault> {
-        match self {
-            Self {
-                revoked: Some(_), ..
-            } => Err(InviteFault::Revoked),
-            Self { expires, .. } if now >= *expires => Err(InviteFault::Expired),
-            Self { uses_left: 0, .. } => Err(InviteFault::UsedUp),
-            _ => Ok(()),
-        }
-    }
-
-    fn has_ended(&self, now: Timestamp) -> bool {
-        self.check(now).is_err()
-    }
-
-    /// The row after one more redemption.
-    fn used(mut self, key: PublicKey, now: Timestamp) -> Self {
-        self.uses_left = self.uses_left.saturating_sub(1);
-        self.redeemed.push((key, now));
-        let beyond = self.redeemed.len().saturating_sub(MAX_REDEEMERS);
-        self.redeemed.drain(..beyond);
-        self
-    }
-}
 
 /// The rows of invites. One change at a time, so that no use is counted twice.
 #[derive(Debug)]
@@ -311,10 +51,14 @@ pub(crate) struct Invites {
 
 impl Invites {
     pub(crate) fn new(storage: Storage) -> Self {
+        Self::with_limits(storage, REDEEM_LIMITS)
+    }
+
+    fn with_limits(storage: Storage, limits: AttemptLimits) -> Self {
         Self {
             storage,
             changing: Mutex::default(),
-            failed: Attempts::new(REDEEM_LIMITS),
+            failed: Attempts::new(limits),
         }
     }
 
@@ -581,3 +325,6 @@ impl Sync {
         self.inner().invites.revoke(id).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,10 @@ pub(crate) async fn pull(
     peers: &Peers,
     database: &Database,
     peer: PublicKey,
+    is_joining: bool,
 ) -> Result<Pulled, SyncError> {
+    // Whoever joins may learn only on the way that the peer has a level.
+    let mut is_unproven = is_joining && !may_carry(database, &peer);
     let was_equal = peers.equal_end(database.id(), &peer).await?;
     let mut asking = Asking {
         // Where nothing was written since both were equal, the peer mostly has nothing either.
@@ -75,7 +78,7 @@ pub(crate) async fn pull(
         let mut stream = connection
             .request(&Request::Open(Box::new(request)))
             .await?;
-        match take_in(&mut stream, database, peer).await? {
+        match take_in(&mut stream, database, peer, &mut is_unproven).await? {
             Outcome::NeedHints if !asking.hints => asking.hints = true,
             Outcome::NeedHints if !asking.haves => asking.haves = true,
             Outcome::NeedHints => {
@@ -162,6 +165,7 @@ async fn take_in(
     stream: &mut AnswerStream,
     database: &Database,
     peer: PublicKey,
+    is_unproven: &mut bool,
 ) -> Result<Outcome, SyncError> {
     let answer = match stream.expect().await? {
         Answer::Open(answer) => Box::new(answer),
@@ -172,14 +176,14 @@ async fn take_in(
         return Ok(Outcome::Ended(answer, Brought::default(), false));
     }
     let mut intake = Intake::new(database.clone(), peer);
-    // Whoever joins learns only on the way that the peer has a level.
-    let had_level = may_carry(database, &peer);
     // The last entry may go on beyond what was asked for.
     let mut budget = 2 * ANSWER_BYTES;
     loop {
         match stream.next().await {
             Ok(Some(Answer::Data(frame))) => {
-                if had_level && !may_carry(database, &peer) {
+                let may_carry = may_carry(database, &peer);
+                *is_unproven &= !may_carry;
+                if !may_carry && !*is_unproven {
                     intake.flush().await?;
                     return Err(SyncError::no_level(database.id(), &peer));
                 }

@@ -168,6 +168,15 @@ impl Requests {
         })
     }
 
+    async fn deny(&self, name: Name) -> Result<(), SyncError> {
+        let _changing = self.changing.lock().await;
+        let mut row = self.get(&name).await?;
+        row.denied.get_or_insert(self.storage.now());
+        let mut batch = WriteBatch::new();
+        batch.put(key(&name), encode(&row));
+        Ok(self.storage.commit(batch).await?)
+    }
+
     /// The requests that concern this device: for databases of which it is an admin, that accept
     /// them, of keys that do not have the level yet.
     async fn to_decide(&self) -> Result<Vec<AccessRequest>, StoreError> {
@@ -252,13 +261,9 @@ impl Sync {
     /// # Cancel safety
     /// The request is denied or not.
     pub async fn deny(&self, database: DatabaseId, key_: PublicKey) -> Result<(), SyncError> {
-        let requests = &self.inner().requests;
-        let _changing = requests.changing.lock().await;
-        let name = (database, key_);
-        let mut row = requests.get(&name).await?;
-        row.denied.get_or_insert(self.inner().storage.now());
-        let mut batch = WriteBatch::new();
-        batch.put(key(&name), encode(&row));
-        Ok(self.inner().storage.commit(batch).await?)
+        self.inner().requests.deny((database, key_)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

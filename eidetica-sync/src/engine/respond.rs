@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use async_trait::async_trait;
@@ -20,7 +20,8 @@ use crate::{
     PeerHandler, ProtocolError, Push, PushId, Pushed, Refusal, Request, RequestContext, Rule,
     SUPPORTED_VERSIONS, TipsDigest,
     engine::{
-        SyncError,
+        Denied, SyncError,
+        denied::Refusals,
         invites::Invites,
         peers::Peers,
         push::{MAX_NAMED_REFUSALS, skip_to},
@@ -55,6 +56,7 @@ pub(crate) struct WaysIn {
     pub(crate) trust: Trust,
     pub(crate) invites: Arc<Invites>,
     pub(crate) requests: Arc<Requests>,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 /// An upload between two pieces.
@@ -67,7 +69,14 @@ struct OpenPush {
 }
 
 /// Where an answer's frames go.
-type Frames = mpsc::Sender<Bytes>;
+type Frames = mpsc::Sender<Outgoing>;
+
+/// A frame on its way to the transport.
+enum Outgoing {
+    Plain(Bytes),
+    /// One of entries of a database: it goes only to who has a level when it goes.
+    Entries(Bytes, Database),
+}
 
 /// Why an answer ends early: the asker has gone, or is refused.
 enum Stop {
@@ -96,8 +105,8 @@ impl PeerHandler for Responder {
     async fn handle(&self, context: RequestContext, request: Bytes) -> FrameStream {
         let (frames, receiver) = mpsc::channel(FRAMES_AHEAD);
         let inner = Arc::clone(&self.0);
+        let peer = context.peer;
         let task = tokio::spawn(async move {
-            let peer = context.peer;
             let result = match Request::decode(&request) {
                 Ok(request) => inner.answer(&context, request, &frames).await,
                 Err(ProtocolError::Version(_)) => {
@@ -110,16 +119,21 @@ impl PeerHandler for Responder {
             };
             if let Err(Stop::Refuse(refusal)) = result {
                 // Whoever has gone needs no refusal.
-                let _ = frames.send(Answer::Refused(refusal).encode()).await;
+                let _ = send(&frames, Answer::Refused(refusal)).await;
             }
         });
-        Box::pin(Answering { receiver, task })
+        Box::pin(Answering {
+            peer,
+            receiver,
+            task,
+        })
     }
 }
 
 /// The frames of an answer; dropping it ends the work on it.
 struct Answering {
-    receiver: mpsc::Receiver<Bytes>,
+    peer: PublicKey,
+    receiver: mpsc::Receiver<Outgoing>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -127,7 +141,18 @@ impl Stream for Answering {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(cx).map(|frame| frame.map(Ok))
+        let frame = match ready!(self.receiver.poll_recv(cx)) {
+            Some(Outgoing::Plain(frame)) => frame,
+            Some(Outgoing::Entries(frame, database)) if may_carry(&database, &self.peer) => frame,
+            // What was ready before the peer was removed is kept back, and nothing follows.
+            Some(Outgoing::Entries(..)) => {
+                self.receiver.close();
+                while self.receiver.try_recv().is_ok() {}
+                Answer::Refused(Refusal::NoDatabase).encode()
+            }
+            None => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(Ok(frame)))
     }
 }
 
@@ -208,17 +233,32 @@ impl Inner {
 
     /// The database, if it is here and the peer may carry it; one refusal for both.
     async fn granted(&self, id: DatabaseId, peer: &PublicKey) -> Result<Database, Stop> {
-        match self.storage.database(id).await {
-            Ok(database) if may_carry(&database, peer) => Ok(database),
-            Ok(_) => Err(Stop::Refuse(Refusal::NoDatabase)),
+        let (is_here, held) = match self.storage.database(id).await {
+            Ok(database) if may_carry(&database, peer) => return Ok(database),
+            Ok(database) => {
+                // What is not here was looked for in the backend: this takes as long.
+                let nowhere = DatabaseId::from_bytes(self.storage.random());
+                let _ = self.storage.database(nowhere).await;
+                (true, database.level(peer))
+            }
             Err(error) => {
                 // What is wrong here is nobody else's business.
                 if *error.kind() != StoreErrorKind::NotFound {
                     tracing::error!(%error, database = %id, "database cannot be opened");
                 }
-                Err(Stop::Refuse(Refusal::NoDatabase))
+                (false, Level::None)
             }
-        }
+        };
+        self.ways_in.refusals.add(Denied {
+            database: id,
+            is_here,
+            key: *peer,
+            held,
+            needed: Level::Read,
+            at: self.storage.now(),
+            times: 1,
+        });
+        Err(Stop::Refuse(Refusal::NoDatabase))
     }
 
     async fn open(&self, peer: PublicKey, open: Open, frames: &Frames) -> Result<(), Stop> {
@@ -275,6 +315,9 @@ impl Inner {
         let database = self.granted(push.database, &peer).await?;
         let mut open = self.take_push(&database, peer, &push)?;
         for frame in &push.frames {
+            if !may_carry(&database, &peer) {
+                return Err(Stop::Refuse(Refusal::NoDatabase));
+            }
             open.intake.feed(frame).await?;
         }
         open.intake.flush().await?;
@@ -346,6 +389,17 @@ impl Inner {
         }
         pushes.push_back(open);
     }
+}
+
+/// Opens every database, so that the time of an answer does not tell which are here. One that
+/// cannot be opened keeps nobody from the others.
+pub(crate) async fn open_all(storage: &Storage) -> Result<(), eidetica_store::StoreError> {
+    for id in storage.databases().await? {
+        if let Err(error) = storage.database(id).await {
+            tracing::error!(%error, database = %id, "database cannot be opened");
+        }
+    }
+    Ok(())
 }
 
 /// Whether a peer may be sent anything of a database, and be listened to, now.
@@ -461,12 +515,17 @@ async fn send_granted(
     frames: &Frames,
     frame: Bytes,
 ) -> Result<(), Stop> {
-    match may_carry(database, peer) {
-        true => frames.send(frame).await.map_err(|_| Stop::Gone),
-        false => Err(Stop::Refuse(Refusal::NoDatabase)),
+    if !may_carry(database, peer) {
+        return Err(Stop::Refuse(Refusal::NoDatabase));
     }
+    let entries = Outgoing::Entries(frame, database.clone());
+    frames.send(entries).await.map_err(|_| Stop::Gone)
 }
 
 async fn send(frames: &Frames, answer: Answer) -> Result<(), Stop> {
-    frames.send(answer.encode()).await.map_err(|_| Stop::Gone)
+    let frame = Outgoing::Plain(answer.encode());
+    frames.send(frame).await.map_err(|_| Stop::Gone)
 }
+
+#[cfg(test)]
+mod tests;

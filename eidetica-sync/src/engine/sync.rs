@@ -13,13 +13,14 @@ use crate::{
     engine::{
         SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
+        denied::Refusals,
         invites::Invites,
         joining::Joins,
         peers::Peers,
         pull::{Pulled, pull},
         push::{PushOutcome, push},
         requests::Requests,
-        respond::{Responder, WaysIn, may_carry},
+        respond::{Responder, WaysIn, may_carry, open_all},
         trust::{Trust, TrustPolicy},
     },
     guard::{Guard, Guarded, SyncLimits},
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) trust: Trust,
     pub(crate) invites: Arc<Invites>,
     pub(crate) requests: Arc<Requests>,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) joins: Joins,
     client: Arc<SecureClient>,
     server: Arc<SecureServer>,
@@ -69,10 +71,12 @@ impl Sync {
         let trust = Trust::new(storage.clone());
         let invites = Arc::new(Invites::new(storage.clone()));
         let requests = Arc::new(Requests::new(storage.clone(), trust.clone()));
+        let refusals = Arc::new(Refusals::new());
         let ways_in = WaysIn {
             trust: trust.clone(),
             invites: Arc::clone(&invites),
             requests: Arc::clone(&requests),
+            refusals: Arc::clone(&refusals),
         };
         let responder = Responder::new(storage.clone(), peers.clone(), ways_in);
         let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
@@ -87,6 +91,7 @@ impl Sync {
             trust,
             invites,
             requests,
+            refusals,
             transports: Mutex::default(),
             servers: tokio::sync::Mutex::default(),
         })))
@@ -118,6 +123,7 @@ impl Sync {
             .find(|t| t.transport_type() == transport_type)
             .cloned();
         let transport = found.ok_or_else(|| no_transport(transport_type))?;
+        open_all(&self.0.storage).await?;
         let server = transport.start_server(self.0.server.clone()).await;
         let server = server.map_err(|e| SyncError::new(SyncErrorKind::Invalid, e.to_string()))?;
         let key = Some(self.0.storage.public_key());
@@ -240,11 +246,12 @@ impl Sync {
         // From here on nobody else may answer, also after a new handshake.
         let connection = connection.pinned(peer);
         // Whoever joins may not hold yet what gives the ticket's key its level.
-        let is_joining = to.key.is_some() && self.0.peers.of(database).await?.is_empty();
-        if replica.frontier().count > 0 && !is_joining {
+        let is_joining = replica.frontier().count == 0
+            || to.key.is_some() && self.0.peers.of(database).await?.is_empty();
+        if !is_joining {
             check_level(&replica, &peer)?;
         }
-        let pulled = pull(&connection, &self.0.peers, &replica, peer).await?;
+        let pulled = pull(&connection, &self.0.peers, &replica, peer, is_joining).await?;
         check_level(&replica, &peer)?;
         let pushed = self
             .push_rest(&connection, &replica, &peer, &pulled)

@@ -1,0 +1,77 @@
+//! Owns what the tests of this folder share: a device in memory whose clock stands still.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use eidetica_core::{Entropy, PublicKey, SecretKey, Timestamp, WallClock, authority::Level};
+use eidetica_store::{Backend, Database, MemoryBackend, Storage, StorageOptions};
+
+use crate::{ChannelHash, RequestContext};
+
+/// A clock that stands still until it is set.
+#[derive(Debug, Default)]
+pub(crate) struct StoppedClock(AtomicU64);
+
+impl StoppedClock {
+    pub(crate) fn set(&self, millis: u64) {
+        self.0.store(millis, Relaxed);
+    }
+}
+
+impl WallClock for StoppedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Relaxed))
+    }
+}
+
+/// Numbers instead of chance.
+#[derive(Debug, Default)]
+struct Numbers(AtomicU64);
+
+impl Entropy for Numbers {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+        let number = self.0.fetch_add(1, Relaxed).to_le_bytes();
+        for (byte, n) in bytes.iter_mut().zip(number) {
+            *byte = n;
+        }
+    }
+}
+
+pub(crate) async fn storage() -> (Storage, Arc<StoppedClock>) {
+    open(Arc::new(MemoryBackend::new())).await
+}
+
+/// The data in a backend, which may be there from before.
+pub(crate) async fn open(backend: Arc<dyn Backend>) -> (Storage, Arc<StoppedClock>) {
+    let clock = Arc::new(StoppedClock::default());
+    let (options, entropy) = (StorageOptions::default(), Arc::new(Numbers::default()));
+    let storage = Storage::open(backend, options, Arc::clone(&clock) as _, entropy).await;
+    (storage.unwrap(), clock)
+}
+
+pub(crate) fn key(n: u8) -> PublicKey {
+    SecretKey::from_bytes(&[n; 32]).public()
+}
+
+pub(crate) fn channel(n: u8) -> ChannelHash {
+    ChannelHash::from_bytes([n; 32])
+}
+
+/// A request of a key over a channel.
+pub(crate) fn over(channel_: u8, peer: PublicKey) -> RequestContext {
+    RequestContext {
+        transport: "memory",
+        remote_address: None,
+        peer,
+        channel: Some(channel(channel_)),
+    }
+}
+
+pub(crate) async fn set_level(database: &Database, key: PublicKey, level: Level) {
+    let mut tx = database.transaction().await.unwrap();
+    tx.set_permission(key, level, "");
+    tx.commit().await.unwrap();
+}

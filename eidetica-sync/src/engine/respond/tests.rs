@@ -1,0 +1,84 @@
+//! Owns the proof that the time of a refusal does not tell which databases are here.
+
+use std::time::Duration;
+
+use eidetica_store::MemoryBackend;
+
+use super::*;
+use crate::engine::fixture::{key, open, set_level};
+
+/// Databases that are asked for, and as many that are not here.
+const DATABASES: u8 = 40;
+/// How often each is asked for.
+const ROUNDS: usize = 20;
+
+/// A device that was started anew, with the databases that it has.
+async fn started() -> (Inner, Vec<DatabaseId>) {
+    let backend = Arc::new(MemoryBackend::new());
+    let (storage, _) = open(Arc::clone(&backend) as _).await;
+    let mut ids = Vec::new();
+    for _ in 0..DATABASES {
+        let database = storage.create_database("notes").await.unwrap();
+        for n in 1..40 {
+            set_level(&database, key(n), Level::Read).await;
+        }
+        ids.push(database.id());
+    }
+    let (storage, _) = open(backend).await;
+    let trust = Trust::new(storage.clone());
+    let ways_in = WaysIn {
+        invites: Arc::new(Invites::new(storage.clone())),
+        requests: Arc::new(Requests::new(storage.clone(), trust.clone())),
+        refusals: Arc::new(Refusals::new()),
+        trust,
+    };
+    let inner = Inner {
+        peers: Peers::new(storage.clone()),
+        storage,
+        ways_in,
+        pushes: Mutex::default(),
+    };
+    (inner, ids)
+}
+
+/// How long a stranger waits for a refusal.
+async fn refusal(inner: &Inner, id: DatabaseId) -> Duration {
+    let began = Instant::now();
+    let refused = inner.granted(id, &key(99)).await;
+    let took = began.elapsed();
+    assert!(matches!(refused, Err(Stop::Refuse(Refusal::NoDatabase))));
+    took
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64()
+}
+
+/// The median time for what is here, by that for what is not.
+async fn ratio(inner: &Inner, here: &[DatabaseId], rounds: usize) -> f64 {
+    let (mut existing, mut missing) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        for (n, id) in here.iter().enumerate() {
+            let nowhere = DatabaseId::from_bytes([n as u8 ^ (round as u8) << 6; 32]);
+            existing.push(refusal(inner, *id).await);
+            missing.push(refusal(inner, nowhere).await);
+        }
+    }
+    median(existing) / median(missing)
+}
+
+#[tokio::test]
+async fn a_refusal_takes_as_long_for_what_is_here_as_for_what_is_not() {
+    let (inner, ids) = started().await;
+    open_all(&inner.storage).await.unwrap();
+    let ratio = ratio(&inner, &ids, ROUNDS).await;
+    assert!((0.4..2.5).contains(&ratio), "{ratio}");
+}
+
+#[tokio::test]
+async fn without_opening_databases_first_the_time_of_a_refusal_tells_which_are_here() {
+    let (inner, ids) = started().await;
+    let ratio = ratio(&inner, &ids, 1).await;
+    assert!(ratio > 4.0, "{ratio}");
+}
