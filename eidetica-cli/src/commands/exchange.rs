@@ -175,7 +175,9 @@ fn tell(session: &Session, report: &SyncReport) -> Result<Code, Failure> {
     let refused = report.refused.iter().map(|refused| {
         session.output.note(&format!(
             "entry refused: {}. id=`{}` peer=`{}`",
-            refused.rule, refused.id, refused.peer
+            form::printable(&refused.rule),
+            refused.id,
+            refused.peer
         ));
         Value::from([
             ("id", refused.id.to_string()),

@@ -76,7 +76,11 @@ impl SyncError {
 
     /// A limit of the peer is reached.
     pub(crate) fn limited(limit: &str, wait_millis: u32) -> Self {
-        let message = format!("the peer limits this. limit=`{limit}` wait_millis=`{wait_millis}`");
+        // The peer chose the text, and people read it on a terminal.
+        let limit = limit.escape_debug();
+        let message = format!(
+            "the peer limits this, try again later. limit=`{limit}` wait_millis=`{wait_millis}`"
+        );
         Self::new(SyncErrorKind::Busy, message)
     }
 
@@ -290,6 +294,13 @@ mod tests {
             ("peer refuses a database", refused(Refusal::NoDatabase)),
             ("peer is busy", refused(Refusal::Busy)),
             ("peer has a limit", refused(Refusal::Quota)),
+            (
+                "peer names a limit",
+                refused(Refusal::Limited {
+                    limit: "requests of one peer\u{1b}[2J".to_owned(),
+                    wait_millis: 250,
+                }),
+            ),
             ("peer knows no such request", refused(Refusal::Unsupported)),
             (
                 "peer speaks other versions",
