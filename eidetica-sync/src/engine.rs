@@ -2,6 +2,7 @@
 //! `wire`'s, proof of identity is `channel`'s.
 
 mod attempts;
+mod check;
 mod connection;
 mod denied;
 mod error;
@@ -21,6 +22,7 @@ mod transfer;
 mod trust;
 
 pub use self::{
+    check::{check_rows, remove_damaged_rows},
     denied::Denied,
     error::{SyncError, SyncErrorKind},
     invites::{

@@ -20,7 +20,7 @@ pub use crate::{
         AccessRequest, AccessWish, Denied, Invite, InviteFault, InviteOptions, InviteState,
         MAX_INVITE_USES, MAX_INVITE_VALIDITY, MAX_INVITES, MAX_REQUESTS, MAX_REQUESTS_OF_PEER,
         PendingJoin, RefusedEntry, RefusedRedemption, Sync, SyncError, SyncErrorKind, SyncPeerInfo,
-        SyncReport, TrustPolicy, TrustSettings, TrustedPeer,
+        SyncReport, TrustPolicy, TrustSettings, TrustedPeer, check_rows, remove_damaged_rows,
     },
     guard::SyncLimits,
     invite::{InviteId, InviteIdError, InviteProof, InviteSecret},

@@ -7,7 +7,8 @@ use std::{
 };
 
 use eidetica_core::DatabaseId;
-use eidetica_store::{DumpProgress, Restored, Storage};
+use eidetica_store::{DumpProgress, Problem, RepairProgress, RepairReport, Restored, Storage};
+use eidetica_sync::{check_rows, remove_damaged_rows};
 use tokio::{runtime::Handle, task::spawn_blocking};
 
 use crate::{
@@ -16,6 +17,39 @@ use crate::{
 };
 
 impl Instance {
+    /// Checks everything that is stored: the databases, and what is remembered of peers, invites,
+    /// requests and trust. Names what does not hold; empty if all is sound.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn doctor(&self) -> Result<Vec<Problem>, Error> {
+        let mut problems = self.storage().doctor().await?;
+        problems.extend(check_rows(self.storage()).await?);
+        Ok(problems)
+    }
+
+    /// Builds anew what is derived from the entries where something does not hold, removes what is
+    /// remembered and cannot be read, and names what is lost.
+    ///
+    /// # Errors
+    /// Those of [`Storage::repair`].
+    ///
+    /// # Cancel safety
+    /// As with [`Storage::repair`].
+    pub async fn repair(
+        &self,
+        progress: impl FnMut(RepairProgress) + Send,
+    ) -> Result<RepairReport, Error> {
+        let mut report = self.storage().repair(progress).await?;
+        let removed = remove_damaged_rows(self.storage()).await?;
+        report.removed_rows += removed.len() as u64;
+        report.found.extend(removed);
+        Ok(report)
+    }
+
     /// Writes databases to a file, whole, as [`Storage::dump`] does, on a thread where blocking is
     /// meant to be; tells how many entries it wrote.
     ///

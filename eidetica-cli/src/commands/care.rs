@@ -37,7 +37,7 @@ pub(crate) async fn doctor(
     repair: bool,
 ) -> Result<Code, Failure> {
     if !repair {
-        let problems = Box::pin(instance.storage().doctor()).await?;
+        let problems = Box::pin(instance.doctor()).await?;
         return report(output, &texts(&problems));
     }
     let progress = Progress::entries(output);
@@ -45,7 +45,7 @@ pub(crate) async fn doctor(
         let (entries, of) = (form::count(done.entries), form::count(done.of));
         progress.set(done.entries, format!("{entries} of {of} entries"));
     };
-    let done = Box::pin(instance.storage().repair(tell)).await?;
+    let done = Box::pin(instance.repair(tell)).await?;
     drop(progress);
     report_repair(output, &done)
 }

@@ -13,7 +13,7 @@ use eidetica_core::{
 use eidetica_store::{Database, Storage, StoreError, StoreErrorKind, WriteBatch};
 use tokio::sync::Mutex;
 
-use self::record::InviteRow;
+pub(super) use self::record::InviteRow;
 pub use self::{
     options::{InviteOptions, MAX_INVITE_USES, MAX_INVITE_VALIDITY},
     record::{Invite, InviteFault, InviteState, RefusedRedemption},
@@ -39,7 +39,7 @@ const REDEEM_LIMITS: AttemptLimits = AttemptLimits {
 /// See [`REDEEM_LIMITS`].
 const REDEEM_WINDOW_MILLIS: u64 = 10 * 60 * 1000;
 
-const INVITE: &[u8] = b"invite/";
+pub(super) const INVITE: &[u8] = b"invite/";
 
 /// The rows of invites. One change at a time, so that no use is counted twice.
 #[derive(Debug)]

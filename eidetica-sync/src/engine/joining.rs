@@ -24,7 +24,7 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Milliseconds before a device that was asked for access is asked again: it has the request.
 const ASK_AGAIN_MILLIS: u64 = 60 * 60 * 1000;
 
-const JOIN: &[u8] = b"join/";
+pub(super) const JOIN: &[u8] = b"join/";
 
 /// What this device asks for where a ticket alone does not let it in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ fn key(database: DatabaseId) -> eidetica_store::Key {
     row_key(JOIN, &[database.as_bytes()])
 }
 
-fn read(row: &[u8]) -> Option<PendingJoin> {
+pub(super) fn read(row: &[u8]) -> Option<PendingJoin> {
     let row: JoinRow = decode(row)?;
     Some(PendingJoin {
         ticket: row.ticket.parse().ok()?,

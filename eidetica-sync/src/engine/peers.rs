@@ -24,7 +24,7 @@ pub struct SyncPeerInfo {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct PeerRow {
+pub(super) struct PeerRow {
     addresses: Vec<String>,
     last: Timestamp,
 }
@@ -154,8 +154,8 @@ impl Peers {
     }
 }
 
-const PEER: &[u8] = b"peer/";
-const RELATIONSHIP: &[u8] = b"relationship/";
+pub(super) const PEER: &[u8] = b"peer/";
+pub(super) const RELATIONSHIP: &[u8] = b"relationship/";
 
 fn cursor_key(database: DatabaseId, key: &PublicKey) -> Key {
     row_key(CURSOR_ROWS, &[database.as_bytes(), key.as_bytes()])

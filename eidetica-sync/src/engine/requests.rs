@@ -29,7 +29,7 @@ const REQUEST_LIMITS: AttemptLimits = AttemptLimits {
     window: 10 * 60 * 1000,
 };
 
-const REQUEST: &[u8] = b"request/";
+pub(super) const REQUEST: &[u8] = b"request/";
 
 /// A request for access to a database that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct AccessRequest {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct RequestRow {
+pub(super) struct RequestRow {
     level: Level,
     message: String,
     asked: Timestamp,

@@ -15,8 +15,8 @@ use crate::engine::{
 /// Bytes of the name of a trusted key.
 const MAX_NAME_BYTES: usize = 256;
 
-const TRUSTED: &[u8] = b"trusted/";
-const POLICY: &[u8] = b"policy/";
+pub(super) const TRUSTED: &[u8] = b"trusted/";
+pub(super) const POLICY: &[u8] = b"policy/";
 
 /// Whom a device deals with. Neither lets anybody have more of a database than its authority gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -81,9 +81,9 @@ pub struct TrustedPeer {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct TrustedRow {
-    name: String,
-    since: Timestamp,
+pub(super) struct TrustedRow {
+    pub(super) name: String,
+    pub(super) since: Timestamp,
 }
 
 /// The rows of policies and trusted keys.

@@ -129,7 +129,7 @@ impl Invite {
 
 /// The row of an invite.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct InviteRow {
+pub(in crate::engine) struct InviteRow {
     pub(super) secret: InviteSecret,
     pub(super) database: DatabaseId,
     pub(super) level: Level,
