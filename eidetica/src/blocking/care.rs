@@ -60,7 +60,7 @@ impl BlockingInstance {
     /// # Errors
     /// The backend failed.
     pub fn doctor(&self) -> Result<Vec<Problem>, Error> {
-        Ok(self.wait(self.inner.doctor())?)
+        self.wait(self.inner.doctor())
     }
 
     /// Builds anew what is derived from the entries where something does not hold, and names what
@@ -72,7 +72,7 @@ impl BlockingInstance {
         &self,
         progress: impl FnMut(RepairProgress) + Send,
     ) -> Result<RepairReport, Error> {
-        Ok(self.wait(self.inner.repair(progress))?)
+        self.wait(self.inner.repair(progress))
     }
 
     waiting! {
