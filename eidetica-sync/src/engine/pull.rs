@@ -41,6 +41,8 @@ struct Asking {
     haves: bool,
     /// Whether to leave the cursor out: it, or the rule used, was wrong about what is here.
     anew: bool,
+    /// Where to go on although what came before is not all stored, for want of quota.
+    beyond: Option<Cursor>,
 }
 
 /// One answer, taken in.
@@ -72,6 +74,7 @@ pub(crate) async fn pull(
     loop {
         let cursor = match asking.anew {
             true => None,
+            false if asking.beyond.is_some() => asking.beyond,
             false => peers.cursor(database.id(), &peer).await?,
         };
         let request = open(database, cursor, &asking).await?;
@@ -90,14 +93,23 @@ pub(crate) async fn pull(
                 let rule = *first_rule.get_or_insert(answer.rule);
                 let progressed = brought.stored > 0 || brought.mark.is_some();
                 let is_whole = brought.incomplete.is_empty() && has_tips(database, &answer).await?;
+                let beyond = brought.reached.filter(|reached| {
+                    let is_new = asking
+                        .beyond
+                        .is_none_or(|last| last.arrival < reached.arrival);
+                    brought.over_quota > 0 && !asking.anew && is_new
+                });
                 add(&mut total, brought);
-                if more && total.incomplete.is_empty() {
-                    if !progressed {
+                if more && (total.incomplete.is_empty() || beyond.is_some()) {
+                    if beyond.is_some() {
+                        asking.beyond = beyond;
+                    } else if !progressed {
                         return Err(SyncError::protocol("the peer's answers make no progress"));
                     }
                     continue;
                 }
-                if is_whole || asking.anew {
+                // Without the rule that asks for parents there is none left.
+                if is_whole || asking.anew || answer.rule == Rule::Parents {
                     total.give_up(peer);
                     return Ok(Pulled {
                         answer: *answer,
@@ -111,6 +123,7 @@ pub(crate) async fn pull(
                     hints: true,
                     haves: true,
                     anew: true,
+                    beyond: None,
                 };
             }
         }
@@ -128,6 +141,7 @@ fn add(total: &mut Brought, more: Brought) {
     total.known += more.known;
     total.refused.extend(more.refused);
     total.incomplete.extend(more.incomplete);
+    total.over_quota += more.over_quota;
 }
 
 async fn open(

@@ -27,6 +27,8 @@ pub(crate) const MAX_NAMED_REFUSALS: usize = 64;
 pub(crate) struct PushOutcome {
     pub(crate) sent: u64,
     pub(crate) refused: Vec<RefusedEntry>,
+    /// Whether the peer left entries out that have no effect, for want of quota.
+    pub(crate) is_over_quota: bool,
 }
 
 /// Sends everything that the answerer of `answer` lacks, from a cursor of theirs on if it is one.
@@ -79,10 +81,14 @@ async fn read_answer(
     expected: u32,
     outcome: &mut PushOutcome,
 ) -> Result<(), SyncError> {
-    let mut named = 0;
+    let (mut named, mut is_over_quota) = (0, false);
     loop {
         match stream.expect().await? {
             Answer::Pushed(Pushed { index, .. }) if index == expected => return Ok(()),
+            Answer::Refused(Refusal::Quota) if !is_over_quota => {
+                is_over_quota = true;
+                outcome.is_over_quota = true;
+            }
             Answer::Refused(Refusal::Entry { .. }) if named == MAX_NAMED_REFUSALS => {
                 return Err(SyncError::protocol(
                     "the peer names too many refused entries",

@@ -39,6 +39,9 @@ pub struct SyncReport {
     pub round_trips: u64,
     /// The rule by which the peer found what to send.
     pub rule: Rule,
+    /// Whether one side left out entries that have no effect, because their author has too many
+    /// of them there. They are offered again at the next sync.
+    pub is_over_quota: bool,
     /// What was not accepted, on either side.
     pub refused: Vec<RefusedEntry>,
     /// From the first request to the last commit.

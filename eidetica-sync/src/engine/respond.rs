@@ -334,6 +334,9 @@ impl Inner {
             )
             .await?;
         }
+        if std::mem::take(&mut open.intake.brought.over_quota) > 0 {
+            send(frames, Answer::Refused(Refusal::Quota)).await?;
+        }
         let mark = open.intake.brought.mark;
         open.next = push.index.saturating_add(1);
         if !push.last {

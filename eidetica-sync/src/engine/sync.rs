@@ -257,7 +257,7 @@ impl Sync {
             .push_rest(&connection, &replica, &peer, &pulled)
             .await?;
         let end = TipsDigest::of(replica.frontier().tips);
-        let all_sent = pushed.sent > 0 && pushed.refused.is_empty();
+        let all_sent = pushed.sent > 0 && pushed.refused.is_empty() && !pushed.is_over_quota;
         let is_equal = pulled.answer.tips_digest == end || all_sent;
         self.0
             .peers
@@ -276,6 +276,7 @@ impl Sync {
             bytes_out,
             round_trips,
             rule: pulled.rule,
+            is_over_quota: pulled.brought.over_quota > 0 || pushed.is_over_quota,
             refused,
             elapsed: began.elapsed(),
         })

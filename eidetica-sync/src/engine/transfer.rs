@@ -31,10 +31,14 @@ pub(crate) struct Brought {
     pub(crate) refused: Vec<RefusedEntry>,
     /// Entries that cannot be judged yet.
     pub(crate) incomplete: Vec<Incomplete>,
+    /// Entries without effect that are not stored, as their author has too many of them here.
+    pub(crate) over_quota: u64,
     /// Whether there was such an entry, or one that failed verification: no mark after it counts.
     pub(crate) is_stuck: bool,
     /// The last mark that is committed.
     pub(crate) mark: Option<Mark>,
+    /// Where the stream has got to, committed or not.
+    pub(crate) reached: Option<Cursor>,
 }
 
 impl Brought {
@@ -103,6 +107,7 @@ impl Intake {
             self.gathered.push(entry);
         }
         self.mark = batch.mark.or(self.mark);
+        self.brought.reached = self.mark.map(|mark| mark.cursor);
         self.covered = batch.mark.is_some();
         if self.gathered.len() >= CHUNK_ENTRIES || self.gathered_bytes >= CHUNK_BYTES {
             self.verify();
@@ -177,7 +182,8 @@ impl Intake {
         let report = self.database.ingest(offer).await?;
         self.brought.stored += report.stored;
         self.brought.known += report.known;
-        self.brought.is_stuck |= !report.incomplete.is_empty();
+        self.brought.over_quota += report.over_quota.len() as u64;
+        self.brought.is_stuck |= !report.incomplete.is_empty() || !report.over_quota.is_empty();
         let room = MAX_NAMED.saturating_sub(self.brought.incomplete.len());
         self.brought
             .incomplete
