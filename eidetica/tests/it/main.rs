@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and clippy knows only the functions marked #[test]"
 )]
 
+mod adversary;
 mod between;
 mod blocking;
 mod blocking_faces;
