@@ -2,6 +2,7 @@
 //! backend, no restart.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     sync::{
         Arc,
@@ -109,7 +110,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, a: &T, b: &T) -> Result<(), 
 
 #[test]
 fn every_order_and_batching_gives_the_view_that_the_oracle_computes() {
-    hold(320, |history, deliveries| {
+    hold(1000, |history, deliveries| {
         block_on(async {
             let mut first: Option<(Dump, [u8; 32])> = None;
             for delivery in deliveries {
@@ -187,6 +188,30 @@ impl Backend for Counting {
     fn limits(&self) -> BackendLimits {
         self.inner.limits()
     }
+}
+
+/// The entries that are void when they arrive.
+fn void_on_arrival(history: &DeviceHistory, delivery: &Delivery) -> BTreeSet<usize> {
+    let order = history.order(delivery.order);
+    let arrivals = order.iter().enumerate().filter(|(at, place)| {
+        let here = order[..=*at].iter().copied().collect();
+        history.void(&here).contains(place)
+    });
+    arrivals.map(|(_, place)| *place).collect()
+}
+
+#[test]
+fn control_views_that_were_never_judged_again_would_depend_on_the_order() {
+    let differing = Cell::new(0);
+    hold(200, |history, deliveries| {
+        let [one, other, ..] = deliveries else {
+            return Err("there are three".to_owned());
+        };
+        let differ = void_on_arrival(history, one) != void_on_arrival(history, other);
+        differing.set(differing.get() + usize::from(differ));
+        Ok(())
+    });
+    assert!(differing.get() >= 10, "{}", differing.get());
 }
 
 #[test]
