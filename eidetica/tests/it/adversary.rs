@@ -4,3 +4,4 @@
 mod attacker;
 mod claims;
 mod pushes;
+mod quota;
