@@ -157,7 +157,13 @@ pub(crate) enum PassphraseCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DbCommand {
     /// Creates a database, with this device as its first admin
-    Create { name: String },
+    Create {
+        name: String,
+        /// Writes a recovery key to a new file, and makes it the first admin instead; keep it away
+        /// from any device. With it `grant` and `revoke` work when the device is lost or stolen
+        #[arg(long, value_name = "FILE")]
+        recovery: Option<PathBuf>,
+    },
     /// Lists databases
     List {
         /// Those of another device that this one may read

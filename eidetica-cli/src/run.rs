@@ -84,7 +84,9 @@ pub(crate) async fn execute(session: &Session, command: Command) -> Result<Code,
             ));
         }
         Command::Init | Command::Id => device::id(session)?,
-        Command::Db(DbCommand::Create { name }) => databases::create(session, &name).await?,
+        Command::Db(DbCommand::Create { name, recovery }) => {
+            databases::create(session, &name, recovery.as_deref()).await?;
+        }
         Command::Db(DbCommand::List { peer: None }) => databases::list(session).await?,
         Command::Db(DbCommand::List { peer: Some(peer) }) => {
             databases::list_of_peer(session, &peer).await?;

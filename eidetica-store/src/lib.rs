@@ -27,6 +27,7 @@ mod node;
 mod nodes;
 mod options;
 mod past;
+mod permissions;
 mod place;
 mod quota;
 mod rebuild;
@@ -69,6 +70,7 @@ pub use crate::{
     kind::Kinds,
     node::Source,
     options::StorageOptions,
+    permissions::PermissionEntry,
     refusal::{Incomplete, Refusal, Rule},
     repair::{LostEntry, RepairProgress, RepairReport},
     rows::CURSOR_ROWS,

@@ -157,6 +157,36 @@ impl Storage {
     /// # Cancel safety
     /// The database is created whole or not at all.
     pub async fn create_database(&self, name: &str) -> Result<Database, StoreError> {
+        let admin = AuthOperation::set(self.public_key(), Level::Admin(0), "");
+        self.create(name, &self.engine.device, &[admin]).await
+    }
+
+    /// Creates a database whose first admin is a key that is kept elsewhere: with it the way back is
+    /// open when this device, the second admin, is lost or stolen.
+    ///
+    /// # Errors
+    /// Those of [`Storage::create_database`].
+    ///
+    /// # Cancel safety
+    /// The database is created whole or not at all.
+    pub async fn create_database_with_recovery(
+        &self,
+        name: &str,
+        recovery: &SecretKey,
+    ) -> Result<Database, StoreError> {
+        let admins = [
+            AuthOperation::set(recovery.public(), Level::Admin(0), "recovery"),
+            AuthOperation::set(self.public_key(), Level::Admin(1), ""),
+        ];
+        self.create(name, recovery, &admins).await
+    }
+
+    async fn create(
+        &self,
+        name: &str,
+        author: &SecretKey,
+        admins: &[AuthOperation],
+    ) -> Result<Database, StoreError> {
         if name.is_empty() || name.len() > MAX_DATABASE_NAME_BYTES {
             let message = format!(
                 "a database's name has 1 to 256 bytes. bytes=`{}`",
@@ -164,7 +194,7 @@ impl Storage {
             );
             return Err(StoreError::new(StoreErrorKind::Invalid, message));
         }
-        let root = self.root(name)?;
+        let root = self.root(name, author, admins)?;
         let database = self.attach(DatabaseId::from(root.id())).await?;
         let offer = Offer {
             entries: vec![root],
@@ -177,7 +207,12 @@ impl Storage {
         }
     }
 
-    fn root(&self, name: &str) -> Result<VerifiedEntry, StoreError> {
+    fn root(
+        &self,
+        name: &str,
+        author: &SecretKey,
+        admins: &[AuthOperation],
+    ) -> Result<VerifiedEntry, StoreError> {
         let invalid =
             |e: &dyn fmt::Display| StoreError::new(StoreErrorKind::Invalid, e.to_string());
         let path = Path::root().key("name").map_err(|e| invalid(&e))?;
@@ -188,12 +223,11 @@ impl Storage {
         let settings =
             Payload::encode_operations(doc_kind(), <Doc as eidetica_crdt::Crdt>::VERSION, &[set])
                 .map_err(|e| invalid(&e))?;
-        let admin = AuthOperation::set(self.public_key(), Level::Admin(0), "");
-        let auth = AuthOperation::encode_payload(&[admin]).map_err(|e| invalid(&e))?;
+        let auth = AuthOperation::encode_payload(admins).map_err(|e| invalid(&e))?;
         EntryBuilder::root(self.engine.random(), self.engine.now())
             .with_change(StoreName::auth(), auth)
             .with_change(StoreName::settings(), settings)
-            .sign_verified(&self.engine.device)
+            .sign_verified(author)
             .map_err(|e| invalid(&e))
     }
 

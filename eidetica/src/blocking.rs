@@ -63,7 +63,7 @@ pub use self::{
     table::{BlockingQuery, BlockingTable, BlockingTableDraft},
     transaction::BlockingTransaction,
 };
-use crate::{Error, Instance, InstanceBuilder, LocalWrite, LocalWrites};
+use crate::{Error, Instance, InstanceBuilder, LocalWrite, LocalWrites, RecoveryKey};
 
 pub(crate) use self::runtime::{LazyRuntime, Runtime};
 
@@ -161,6 +161,19 @@ impl BlockingInstance {
     pub fn create_database(&self, name: &str) -> Result<BlockingDatabase, Error> {
         let created = self.wait(self.inner.create_database(name));
         Ok(BlockingDatabase::new(created?, &self.runtime))
+    }
+
+    /// Creates a database whose first admin is a recovery key, to be kept away from any device.
+    ///
+    /// # Errors
+    /// The name is empty or too long, or the backend failed.
+    pub fn create_database_with_recovery(
+        &self,
+        name: &str,
+    ) -> Result<(BlockingDatabase, RecoveryKey), Error> {
+        let created = self.wait(self.inner.create_database_with_recovery(name));
+        let (database, key) = created?;
+        Ok((BlockingDatabase::new(database, &self.runtime), key))
     }
 
     /// A database that is here.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use eidetica_core::{DatabaseId, Entropy, PublicKey};
+use eidetica_core::{DatabaseId, Entropy, PublicKey, SecretKey};
 use eidetica_store::{Database, Storage, Subscription};
 use eidetica_sync::Sync;
 
 use crate::{
-    Error, ErrorKind, InstanceBuilder,
+    Error, ErrorKind, InstanceBuilder, RecoveryKey,
     blocking::{LazyRuntime, Runtime},
     durability::Flusher,
 };
@@ -97,6 +97,24 @@ impl Instance {
     /// The database is created whole or not at all.
     pub async fn create_database(&self, name: &str) -> Result<Database, Error> {
         Ok(self.storage.create_database(name).await?)
+    }
+
+    /// Creates a database whose first admin is a recovery key, to be kept away from any device; this
+    /// device is the second admin.
+    ///
+    /// # Errors
+    /// The name is empty or too long, or the backend failed.
+    ///
+    /// # Cancel safety
+    /// The database is created whole or not at all; if nobody has the key, it has no recovery.
+    pub async fn create_database_with_recovery(
+        &self,
+        name: &str,
+    ) -> Result<(Database, RecoveryKey), Error> {
+        let key = SecretKey::from_bytes(&self.storage.random());
+        let storage = &self.storage;
+        let database = storage.create_database_with_recovery(name, &key).await?;
+        Ok((database, RecoveryKey::new(key)))
     }
 
     /// A database that is here.

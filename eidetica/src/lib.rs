@@ -10,6 +10,7 @@ mod error;
 mod instance;
 mod local_write;
 mod passphrase;
+mod recovery;
 
 pub use eidetica_core as core;
 pub use eidetica_crdt as crdt;
@@ -26,6 +27,7 @@ pub use crate::{
     instance::Instance,
     local_write::{LocalWrite, LocalWrites},
     passphrase::Passphrase,
+    recovery::{RecoveryKey, RecoveryKeyError},
 };
 pub use eidetica_core::{
     DatabaseId, EntryId, PublicKey,

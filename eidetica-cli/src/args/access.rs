@@ -1,6 +1,6 @@
 //! Owns the grammar of the commands about who may do what, and of the ways in.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 use eidetica::{
@@ -12,8 +12,13 @@ use super::parse_seconds;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccessCommand {
-    /// Prints who may do what
-    Members { db: String },
+    /// Prints who may do what, who gave it, and when
+    Members {
+        db: String,
+        /// Every change instead, in order of arrival, with those that became void
+        #[arg(long)]
+        history: bool,
+    },
     /// Gives a key a level; `none` takes it away
     Grant {
         db: String,
@@ -26,6 +31,9 @@ pub(crate) enum AccessCommand {
         /// A name for the key, for people
         #[arg(long, default_value = "")]
         name: String,
+        /// Signs by the recovery key in a file instead of this device's
+        #[arg(long, value_name = "FILE")]
+        recovery: Option<PathBuf>,
     },
     /// Takes a key's level away, so that it gets nothing more and is not listened to
     ///
@@ -35,6 +43,9 @@ pub(crate) enum AccessCommand {
         /// A device's key, or `anyone`
         #[arg(value_parser = parse_subject)]
         key: Subject,
+        /// Signs by the recovery key in a file instead of this device's
+        #[arg(long, value_name = "FILE")]
+        recovery: Option<PathBuf>,
     },
     /// Prints who asks for access to databases of which this device is an admin
     Requests {

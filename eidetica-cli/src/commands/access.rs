@@ -12,14 +12,18 @@ use crate::{
 /// Runs one of them on open data.
 pub(crate) async fn execute(session: &Session, command: AccessCommand) -> Result<Code, Failure> {
     match command {
-        AccessCommand::Members { db } => members::list(session, &db).await?,
+        AccessCommand::Members { db, history: true } => members::history(session, &db).await?,
+        AccessCommand::Members { db, .. } => members::list(session, &db).await?,
         AccessCommand::Grant {
             db,
             key,
             level,
             name,
-        } => members::grant(session, &db, key, level, &name).await?,
-        AccessCommand::Revoke { db, key } => members::revoke(session, &db, key).await?,
+            recovery,
+        } => members::grant(session, &db, key, level, &name, recovery.as_deref()).await?,
+        AccessCommand::Revoke { db, key, recovery } => {
+            members::revoke(session, &db, key, recovery.as_deref()).await?;
+        }
         AccessCommand::Requests { db, denied } => {
             requests::list(session, db.as_deref(), denied).await?
         }

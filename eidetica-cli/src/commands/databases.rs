@@ -1,5 +1,11 @@
 //! Owns the commands about databases as a whole: creating, listing, what they hold.
 
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
+
 use eidetica::{
     Database, PeerAddress, Value, content_digest,
     core::{Arrival, SignedEntry},
@@ -11,11 +17,40 @@ use crate::{failure::Failure, form, run::Session};
 const CHUNK_ENTRIES: usize = 1024;
 
 /// `db create`.
-pub(crate) async fn create(session: &Session, name: &str) -> Result<(), Failure> {
-    let database = session.instance.create_database(name).await?;
+pub(crate) async fn create(
+    session: &Session,
+    name: &str,
+    recovery: Option<&Path>,
+) -> Result<(), Failure> {
+    let database = match recovery {
+        None => session.instance.create_database(name).await?,
+        Some(file) => {
+            // Before there is a database that needs it.
+            let at = |e: io::Error| Failure::from(e).at(&file.display().to_string());
+            let mut kept = create_private(file).map_err(at)?;
+            let instance = &session.instance;
+            let (database, key) = instance.create_database_with_recovery(name).await?;
+            let written = writeln!(kept, "{}", key.to_text()).and_then(|()| kept.sync_all());
+            written.map_err(at)?;
+            session.output.note(&format!(
+                "the recovery key is in {}: keep it away from this device",
+                file.display()
+            ));
+            database
+        }
+    };
     let id = database.id().to_string();
     let value = Value::from([("database", id.as_str())]);
     session.output.answer(&value, || id)
+}
+
+/// Makes a file that is not there yet and that only its owner can read.
+fn create_private(file: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)
 }
 
 /// `db list`.

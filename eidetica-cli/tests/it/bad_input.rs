@@ -45,6 +45,12 @@ fn without_data_commands_say_how_to_make_it() {
         &["log", "x"],
         &["members", "x"],
         &["grant", "x", "anyone", "read"],
+        &["revoke", "x", "anyone"],
+        &["requests"],
+        &["approve", "x", "y"],
+        &["deny", "x", "y"],
+        &["trust"],
+        &["invites"],
         &["share", "x"],
         &["sync", "x"],
         &["peers"],
@@ -129,6 +135,14 @@ fn databases_stores_and_paths_that_are_not_there_are_not_found() {
             (&["export", "notes", "none"], 4, "no such store"),
             (&["log", "nothing"], 4, "nothing"),
             (&["members", "nothing"], 4, "nothing"),
+            (&["requests", "nothing"], 4, "nothing"),
+            (&["approve", "nothing", "x"], 4, "nothing"),
+            (&["approve", "notes", "x"], 4, "no key that begins"),
+            (&["deny", "notes", "x"], 4, "no key that begins"),
+            (&["revoke", "nothing", "anyone"], 4, "nothing"),
+            (&["trust", "--db", "nothing"], 4, "nothing"),
+            (&["invites", "nothing"], 4, "nothing"),
+            (&["invites", "--revoke", "x"], 4, "no such invite"),
             (
                 &["share", "nothing", "--address", "quic://h:1"],
                 4,
@@ -241,4 +255,59 @@ fn keys_levels_tickets_and_addresses_that_are_none_are_refused() {
             (&["serve", "--http", "nowhere"], 2, "http"),
         ],
     );
+}
+
+#[test]
+fn grants_requests_and_trust_that_cannot_be_are_refused() {
+    let device = device();
+    let own = device.key();
+    let long = "n".repeat(257);
+    let no_key = device.file("recovery", "eidetica-recovery:aaaa");
+    let grant = ["grant", "notes", &own, "read", "--recovery"];
+    refuse(
+        &device,
+        &[
+            (&[&grant[..], &["/no/such"]].concat(), 4, "/no/such"),
+            (&[&grant[..], &[&*no_key]].concat(), 2, "recovery"),
+            (&["revoke", "notes", "nobody"], 2, "nobody"),
+            (&["revoke", "notes", &own], 3, "admin"),
+            (&["approve", "notes", &own, "king"], 2, "king"),
+            (&["approve", "notes", &own], 4, "did not ask"),
+            (&["deny", "notes", &own], 4, "did not ask"),
+            (&["trust", "nobody"], 2, "KEY"),
+            (&["trust", "--remove"], 2, "KEY"),
+            (&["trust", "--policy", "closed"], 2, "known or open"),
+            (&["trust", "--requests", "maybe"], 2, "on or off"),
+            (&["trust", &own, "--name", &long], 2, "256 bytes"),
+        ],
+    );
+}
+
+#[test]
+fn invites_and_wishes_that_cannot_be_are_refused() {
+    let device = device();
+    let free = format!("http://{}", free_address("http"));
+    let share = ["share", "notes", "--address", &free];
+    let ticket = device.done(&share).line()["ticket"].clone();
+    let join = ["join", ticket.as_str().unwrap()];
+    let invite = [&share[..], &["--invite"]].concat();
+    let long = "n".repeat(257);
+    refuse(
+        &device,
+        &[
+            (&[&share[..], &["--level", "write"]].concat(), 2, "--invite"),
+            (&[&invite[..], &["--uses", "0"]].concat(), 2, "1 to 1000"),
+            (&[&invite[..], &["--expires", "0d"]].concat(), 2, "366"),
+            (&[&invite[..], &["--expires", "soon"]].concat(), 2, "12h"),
+            (&[&invite[..], &["--level", "none"]].concat(), 2, "none"),
+            (&[&invite[..], &["--for", &*long]].concat(), 2, "256 bytes"),
+            (
+                &[&join[..], &["--level", "admin"]].concat(),
+                2,
+                "relay, read",
+            ),
+            (&[&join[..], &["--name", &*long]].concat(), 2, "256 bytes"),
+        ],
+    );
+    assert_eq!(device.done(&["invites"]).stdout, "");
 }

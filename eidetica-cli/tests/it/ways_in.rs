@@ -1,8 +1,42 @@
-//! The ways into a database, each over each transport, with restarts in between.
+//! The ways into a database, each over each transport, with restarts in between; and those who have
+//! no way in.
 
-use crate::device::{Device, Process, free_address, text};
+use serde_json::{Value, json};
 
-const ANY: &str = "127.0.0.1:0";
+use crate::device::{Device, Outcome, Process, free_address, text};
+
+/// How often something is asked for before it is given up; each answer takes some time.
+const ASKED: usize = 1_000_000;
+
+/// Runs a test over each transport.
+macro_rules! over_each_transport {
+    ($($name:ident)*) => {$(
+        mod $name {
+            #[test]
+            fn over_quic() {
+                super::$name("quic");
+            }
+
+            #[test]
+            fn over_http() {
+                super::$name("http");
+            }
+        }
+    )*};
+}
+
+over_each_transport! {
+    an_invite_lets_a_stranger_in
+    an_invite_is_for_as_many_as_it_says_and_until_it_is_revoked
+    an_invite_is_over_when_its_time_is
+    an_invite_that_its_issuer_could_not_take_is_redeemed_later
+    an_invite_to_one_database_opens_no_other
+    an_admin_approves_a_request_later
+    a_denied_request_stays_denied
+    a_key_that_was_granted_before_joins_in_one_call
+    anyone_may_join_what_is_public
+    whoever_answers_without_a_key_in_the_address_must_be_known
+}
 
 /// A database at an admin, and another device.
 fn scene() -> (Device, Device) {
@@ -12,84 +46,362 @@ fn scene() -> (Device, Device) {
     (admin, other)
 }
 
-/// Serves over a transport, and where.
-fn serve(device: &Device, scheme: &str) -> (Process, String) {
-    let process = device.serve(&[&format!("--{scheme}"), ANY]);
-    let url = process.listening();
-    assert!(url.starts_with(scheme));
-    (process, url)
+/// An admin that is reached at one address whenever it serves.
+struct Reachable<'a> {
+    device: &'a Device,
+    scheme: &'static str,
+    address: String,
 }
 
-fn an_invite_lets_a_stranger_in(scheme: &str) {
-    let (admin, joiner) = scene();
-    let (mut at_admin, _) = serve(&admin, scheme);
-    let shared = at_admin.done("share notes --invite --level write --for 'the phone'");
-    let ticket = text(&shared["ticket"]);
-    assert_eq!(joiner.done(&["join", &ticket]).line()["received"], 3);
-    joiner.done(&["put", "notes", "app", "from", "\"the phone\""]);
-    joiner.done(&["sync", "notes"]);
-    assert_eq!(at_admin.done("get notes app from"), "the phone");
-    let member = at_admin.done("members notes");
-    let member = &member.as_array().unwrap().iter();
-    let mut member = member.clone().filter(|m| m["key"] == joiner.key().as_str());
-    assert_eq!(member.next().unwrap()["name"], "the phone");
-    let invite = &at_admin.done("invites notes")[0];
-    assert_eq!(invite["state"], "used up");
-    assert_eq!(invite["redeemed"][0]["key"], joiner.key().as_str());
-}
+impl<'a> Reachable<'a> {
+    fn new(device: &'a Device, scheme: &'static str) -> Self {
+        let address = free_address(scheme);
+        Self {
+            device,
+            scheme,
+            address,
+        }
+    }
 
-fn an_admin_approves_a_request_later(scheme: &str) {
-    let (admin, joiner) = scene();
-    let id = text(&admin.info("notes")["database"]);
-    let address = free_address(scheme);
-    let url = format!("{scheme}://{address}");
-    let ticket = text(&admin.done(&["share", &id, "--address", &url]).line()["ticket"]);
-    let serve = || {
-        let process = admin.serve(&[&format!("--{scheme}"), &address]);
+    fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    fn serve(&self) -> Process {
+        let process = self
+            .device
+            .serve(&[&format!("--{}", self.scheme), &self.address]);
         process.listening();
         process
-    };
+    }
+
+    /// A ticket, made while nothing serves.
+    fn ticket(&self, args: &[&str]) -> String {
+        let url = self.url();
+        let share = [&["share", "notes", "--address", &url], args].concat();
+        text(&self.device.done(&share).line()["ticket"])
+    }
+}
+
+#[track_caller]
+fn refused(outcome: &Outcome, complaint: &str) {
+    assert_eq!(
+        (outcome.code, &*outcome.stdout),
+        (Some(3), ""),
+        "{outcome:?}"
+    );
+    assert!(outcome.stderr.contains(complaint), "{outcome:?}");
+}
+
+fn member(members: &[Value], device: &Device) -> Value {
+    let key = device.key();
+    let found = members.iter().find(|member| member["key"] == key.as_str());
+    found.cloned().unwrap_or(Value::Null)
+}
+
+fn an_invite_lets_a_stranger_in(scheme: &'static str) {
+    let (admin, joiner) = scene();
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&["--invite", "--level", "write", "--for", "the phone"]);
     {
-        let _serving = serve();
+        let _serving = at.serve();
+        assert_eq!(joiner.done(&["join", &ticket]).line()["received"], 3);
+        joiner.done(&["put", "notes", "app", "from", "\"the phone\""]);
+        joiner.done(&["sync", "notes"]);
+        // The answer might have been lost: the same again uses nothing up.
+        joiner.done(&["join", &ticket]);
+    }
+    assert_eq!(
+        admin.done(&["get", "notes", "app", "from"]).line(),
+        "the phone"
+    );
+    let member = member(&admin.done(&["members", "notes"]).lines(), &joiner);
+    assert_eq!(
+        (&member["name"], &member["level"]),
+        (&"the phone".into(), &"write".into())
+    );
+    assert_eq!(member["granted_by"], admin.key().as_str());
+    assert!(text(&member["granted_at"]).ends_with('Z'));
+    let invite = admin.done(&["invites", "notes"]).line();
+    assert_eq!(
+        (&invite["state"], &invite["uses_left"]),
+        (&"used up".into(), &0.into())
+    );
+    assert_eq!(invite["redeemed"][0]["key"], joiner.key().as_str());
+    assert!(!admin.done(&["invites"]).stdout.contains(&ticket[80..]));
+}
+
+fn an_invite_is_for_as_many_as_it_says_and_until_it_is_revoked(scheme: &'static str) {
+    let (admin, first) = scene();
+    let others = [(); 3].map(|()| Device::empty());
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&["--invite", "--uses", "3"]);
+    {
+        let _serving = at.serve();
+        first.done(&["join", &ticket]);
+        others[0].done(&["join", &ticket]);
+    }
+    let id = text(&admin.done(&["invites"]).line()["invite"]);
+    let revoked = admin.done(&["invites", "--revoke", &id[..6]]).line();
+    assert_eq!(
+        (&revoked["state"], &revoked["uses_left"]),
+        (&"revoked".into(), &1.into())
+    );
+    {
+        let _serving = at.serve();
+        refused(
+            &others[1].run(&["join", &ticket]),
+            "does not take the invite",
+        );
+        assert_eq!(others[1].done(&["db", "list"]).stdout, "");
+        first.done(&["sync", "notes"]);
+    }
+    let once = at.ticket(&["--invite"]);
+    let _serving = at.serve();
+    others[1].done(&["join", &once]);
+    refused(&others[2].run(&["join", &once]), "does not take the invite");
+}
+
+fn an_invite_is_over_when_its_time_is(scheme: &'static str) {
+    let (admin, joiner) = scene();
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&["--invite", "--expires", "1s"]);
+    let mut serving = at.serve();
+    until(&mut serving, |invite| invite["state"] == "expired");
+    refused(&joiner.run(&["join", &ticket]), "does not take the invite");
+    let invite = until(&mut serving, |invite| invite["refused"] == 1);
+    assert_eq!(invite["last_refused"]["key"], joiner.key().as_str());
+    assert_eq!(invite["last_refused"]["reason"], "the invite has expired");
+}
+
+/// Asks for the only invite until it is as it should be.
+fn until(serving: &mut Process, is_so: impl Fn(&Value) -> bool) -> Value {
+    let mut invites = (0..ASKED).map(|_| serving.done("invites")[0].clone());
+    invites.find(|invite| is_so(invite)).unwrap()
+}
+
+fn an_invite_that_its_issuer_could_not_take_is_redeemed_later(scheme: &'static str) {
+    let (admin, joiner) = scene();
+    let helper = Device::empty();
+    let id = text(&admin.info("notes")["database"]);
+    admin.done(&["grant", "notes", &helper.key(), "read"]);
+    let (at_admin, at_helper) = (
+        Reachable::new(&admin, scheme),
+        Reachable::new(&helper, scheme),
+    );
+    let plain = at_admin.ticket(&[]);
+    {
+        let _serving = at_admin.serve();
+        helper.done(&["join", &plain]);
+    }
+    let key = helper.key();
+    let helped = format!(
+        "{scheme}://{}@{}",
+        &key["ed25519:".len()..],
+        at_helper.address
+    );
+    let ticket = at_admin.ticket(&["--address", &helped, "--invite"]);
+    {
+        let _serving = at_helper.serve();
+        refused(
+            &joiner.run(&["join", &ticket]),
+            "only the device that issued the invite",
+        );
+        refused(
+            &joiner.run(&["sync", &id]),
+            "only the device that issued the invite",
+        );
+    }
+    assert_eq!(joiner.done(&["db", "list"]).stdout, "");
+    let _serving = at_admin.serve();
+    assert_eq!(joiner.done(&["sync", &id]).line()["received"], 4);
+    let members = joiner.done(&["members", "notes"]).lines();
+    assert_eq!(member(&members, &joiner)["level"], "read");
+}
+
+fn an_invite_to_one_database_opens_no_other(scheme: &'static str) {
+    let (admin, joiner) = scene();
+    let secret = admin.create("secret");
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&["--invite"]);
+    let _serving = at.serve();
+    joiner.done(&["join", &ticket]);
+    let listed = joiner.done(&["db", "list", "--peer", &at.url()]).lines();
+    assert_eq!(listed.len(), 1);
+    assert_ne!(listed[0]["database"], secret.as_str());
+}
+
+fn an_admin_approves_a_request_later(scheme: &'static str) {
+    let (admin, joiner) = scene();
+    let id = text(&admin.info("notes")["database"]);
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&[]);
+    {
+        let _serving = at.serve();
         let asked = joiner.run(&["join", &ticket, "--name", "the phone", "--level", "write"]);
-        assert_eq!((asked.code, &*asked.stdout), (Some(3), ""), "{asked:?}");
-        let advice = format!("eidetica approve {id} {}", joiner.key());
-        assert!(asked.stderr.contains(&advice), "{asked:?}");
+        refused(&asked, &format!("eidetica approve {id} {}", joiner.key()));
     }
     let request = admin.done(&["requests"]).line();
     assert_eq!(request["key"], joiner.key().as_str());
-    assert_eq!(
-        (&request["message"], &request["level"]),
-        (&"the phone".into(), &"write".into())
-    );
+    let said = (&request["message"], &request["level"]);
+    assert_eq!(said, (&"the phone".into(), &"write".into()));
     {
-        let _serving = serve();
-        assert_eq!(joiner.run(&["sync", &id]).code, Some(3));
+        let _serving = at.serve();
+        refused(&joiner.run(&["sync", &id]), "access was asked for");
     }
-    admin.done(&["approve", "notes", &joiner.key()[..16]]);
+    let approved = admin
+        .done(&["approve", "notes", &joiner.key()[..16]])
+        .line();
+    assert_eq!(approved["level"], "write");
     assert_eq!(admin.done(&["requests"]).stdout, "");
-    let _serving = serve();
+    let _serving = at.serve();
     assert_eq!(joiner.done(&["sync", &id]).line()["received"], 3);
     joiner.done(&["put", "notes", "app", "from", "\"the phone\""]);
     joiner.done(&["sync", "notes"]);
 }
 
-#[test]
-fn an_admin_approves_a_request_later_over_quic() {
-    an_admin_approves_a_request_later("quic");
+fn a_denied_request_stays_denied(scheme: &'static str) {
+    let (admin, joiner) = scene();
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&[]);
+    {
+        let _serving = at.serve();
+        refused(&joiner.run(&["join", &ticket]), "access was asked for");
+    }
+    admin.done(&["deny", "notes", &joiner.key()]);
+    {
+        let _serving = at.serve();
+        // Asks anew, as another message is given.
+        refused(
+            &joiner.run(&["join", &ticket, "--name", "please"]),
+            "access was asked for",
+        );
+    }
+    assert_eq!(admin.done(&["requests", "notes"]).stdout, "");
+    let denied = admin.done(&["requests", "--denied"]).line();
+    assert_eq!(denied["message"], "please");
+    assert!(text(&denied["denied"]).ends_with('Z'));
+}
+
+fn a_key_that_was_granted_before_joins_in_one_call(scheme: &'static str) {
+    let (admin, joiner) = scene();
+    admin.done(&["grant", "notes", &joiner.key(), "read"]);
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&[]);
+    let joining = joiner.spawn(&["join", &ticket, "--wait", "100"]);
+    assert!(joining.complaint().starts_with("waiting: "));
+    let _serving = at.serve();
+    assert_eq!(joining.line()["received"], 3);
+    assert_eq!(joining.finish().code, Some(0));
+}
+
+fn anyone_may_join_what_is_public(scheme: &'static str) {
+    let (admin, joiner) = scene();
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&[]);
+    {
+        let _serving = at.serve();
+        refused(&joiner.run(&["join", &ticket]), "access was asked for");
+    }
+    admin.done(&["grant", "notes", "anyone", "read"]);
+    let _serving = at.serve();
+    assert_eq!(joiner.done(&["join", &ticket]).line()["received"], 3);
+    refused(&joiner.run(&["put", "notes", "app", "x", "1"]), "level");
+}
+
+fn whoever_answers_without_a_key_in_the_address_must_be_known(scheme: &'static str) {
+    let (admin, other) = scene();
+    admin.done(&["grant", "notes", &other.key(), "read"]);
+    let (at_admin, at_other) = (
+        Reachable::new(&admin, scheme),
+        Reachable::new(&other, scheme),
+    );
+    let ticket = at_admin.ticket(&[]);
+    {
+        let _serving = at_admin.serve();
+        other.done(&["join", &ticket]);
+    }
+    // A third device that knows neither.
+    let third = Device::empty();
+    let unknown = third.create("mine");
+    let (url, key) = (at_other.url(), other.key());
+    let sync = ["sync", &*unknown, "--peer", &url];
+    let _serving = at_other.serve();
+    let advice = format!("eidetica trust {key}");
+    refused(&third.run(&sync), &advice);
+    third.done(&["trust", &key, "--name", "the other"]);
+    // It is the right one now, and has no level in this database.
+    refused(
+        &third.run(&sync),
+        &format!("eidetica grant {unknown} {key} read"),
+    );
+    third.done(&["trust", &key, "--remove"]);
+    refused(&third.run(&sync), &advice);
+    third.done(&["trust", "--policy", "open", "--db", "mine"]);
+    refused(
+        &third.run(&sync),
+        &format!("eidetica grant {unknown} {key} read"),
+    );
 }
 
 #[test]
-fn an_admin_approves_a_request_later_over_http() {
-    an_admin_approves_a_request_later("http");
+fn trust_is_shown_as_it_was_set() {
+    let device = Device::empty();
+    let key = device.key();
+    let settings = |policy: &str, requests: &str| json!({"policy": policy, "requests": requests});
+    assert_eq!(device.done(&["trust"]).line(), settings("known", "on"));
+    device.create("notes");
+    let set = [
+        "trust",
+        "--db",
+        "notes",
+        "--policy",
+        "open",
+        "--requests",
+        "off",
+    ];
+    assert_eq!(device.done(&set).line(), settings("open", "off"));
+    assert_eq!(
+        device.done(&["trust", "--db", "notes"]).line(),
+        settings("open", "off")
+    );
+    assert_eq!(device.done(&["trust"]).line(), settings("known", "on"));
+    device.done(&["trust", &key, "--name", "me"]);
+    let shown = device.done(&["trust"]).lines();
+    assert_eq!(
+        (&shown[1]["key"], &shown[1]["name"]),
+        (&key.as_str().into(), &"me".into())
+    );
 }
 
 #[test]
-fn an_invite_lets_a_stranger_in_over_quic() {
-    an_invite_lets_a_stranger_in("quic");
-}
-
-#[test]
-fn an_invite_lets_a_stranger_in_over_http() {
-    an_invite_lets_a_stranger_in("http");
+fn a_recovery_key_takes_a_stolen_device_out() {
+    let (device, other) = (Device::empty(), Device::empty());
+    let file = device.data().with_file_name("recovery");
+    let path = file.display().to_string();
+    device.done(&["db", "create", "notes", "--recovery", &path]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    device.done(&["grant", "notes", &other.key(), "write"]);
+    let own = device.key();
+    // The file is not written over, and nothing is created then.
+    assert_eq!(
+        device
+            .run(&["db", "create", "more", "--recovery", &path])
+            .code,
+        Some(1)
+    );
+    assert_eq!(device.done(&["db", "list"]).lines().len(), 1);
+    device.done(&["grant", "notes", &other.key(), "admin", "--recovery", &path]);
+    device.done(&["revoke", "notes", &own, "--recovery", &path]);
+    refused(&device.run(&["put", "notes", "app", "x", "1"]), "level");
+    let levels = device.done(&["members", "notes"]).lines();
+    assert_eq!(member(&levels, &device)["level"], "none");
+    assert_eq!(member(&levels, &other)["level"], "admin:1");
+    let history = device.done(&["members", "notes", "--history"]).lines();
+    assert_eq!(history.len(), 5);
+    assert!(history.iter().all(|change| change["void"] == false));
 }

@@ -17,6 +17,7 @@ mod history;
 mod ingest;
 mod kinds;
 mod model;
+mod permissions;
 mod repair;
 mod support;
 mod table;

@@ -8,7 +8,7 @@ use eidetica_core::{
 use eidetica_crdt::{Crdt, Row};
 use eidetica_store::{
     Changes, Database, DatabaseAt, Difference, EntryChanges, IngestReport, IntoPath, Offer,
-    StoreDiff, StoreError, StoreViews, Summary,
+    PermissionEntry, StoreDiff, StoreError, StoreViews, Summary,
 };
 
 use super::{
@@ -205,6 +205,12 @@ impl BlockingDatabase {
         /// # Errors
         /// The backend failed.
         fn ids_beginning(&self, text: &str, max: usize) -> Result<Vec<EntryId>, StoreError>;
+
+        /// Every entry that changes who may do what, in the order in which they arrived.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn permission_log(&self) -> Result<Vec<PermissionEntry>, StoreError>;
 
         /// At most `max` entries spread over the log: the newest, then further and further apart,
         /// the root last.

@@ -2,11 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use eidetica_core::{DatabaseId, PublicKey};
-use eidetica_sync::{DatabaseTicket, Sync, SyncError, SyncPeerInfo, SyncReport};
+use eidetica_core::{DatabaseId, EntryId, PublicKey, authority::Level};
+use eidetica_sync::{
+    AccessRequest, AccessWish, DatabaseTicket, Denied, Invite, InviteId, InviteOptions,
+    PendingJoin, Sync, SyncError, SyncPeerInfo, SyncReport, TicketInvite, TrustSettings,
+    TrustedPeer,
+};
 use eidetica_transport::{PeerAddress, SyncTransport};
 
-use super::runtime::Runtime;
+use super::{BlockingDatabase, runtime::Runtime};
 
 /// [`Sync`] without async. Cheap to clone; nothing listens until
 /// [`BlockingSync::accept_connections`].
@@ -52,7 +56,131 @@ impl BlockingSync {
         self.runtime.wait(self.inner.stop());
     }
 
+    /// Who was refused a database that is here since this was made, the last one last.
+    pub fn denied(&self) -> Vec<Denied> {
+        self.inner.denied()
+    }
+
+    /// Issues an invite to a database, as [`Sync::invite`] does.
+    ///
+    /// # Errors
+    /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind).
+    pub fn invite(
+        &self,
+        database: &BlockingDatabase,
+        options: InviteOptions,
+    ) -> Result<TicketInvite, SyncError> {
+        let invite = self.inner.invite(database.database(), options);
+        self.runtime.wait(invite)
+    }
+
+    /// Gives a key that has asked a level, as [`Sync::approve`] does.
+    ///
+    /// # Errors
+    /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind).
+    pub fn approve(
+        &self,
+        database: &BlockingDatabase,
+        key: PublicKey,
+        level: Option<Level>,
+    ) -> Result<(Level, EntryId), SyncError> {
+        let approve = self.inner.approve(database.database(), key, level);
+        self.runtime.wait(approve)
+    }
+
     waiting! {
+        /// The invites that this device has issued, ended ones included.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn invites(&self) -> Result<Vec<Invite>, SyncError>;
+
+        /// Ends an invite. Who has redeemed it keeps the level.
+        ///
+        /// # Errors
+        /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind).
+        fn revoke_invite(&self, id: InviteId) -> Result<Invite, SyncError>;
+
+        /// The requests for access that this device can decide on, denied ones included.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn access_requests(&self) -> Result<Vec<AccessRequest>, SyncError>;
+
+        /// Denies a request. Who asked is not told, and asking again does not undo it.
+        ///
+        /// # Errors
+        /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind).
+        fn deny(&self, database: DatabaseId, key: PublicKey) -> Result<(), SyncError>;
+
+        /// Vouches for a key, as [`Sync::trust_peer`] does.
+        ///
+        /// # Errors
+        /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind).
+        fn trust_peer(&self, key: PublicKey, name: &str) -> Result<(), SyncError>;
+
+        /// Vouches for a key no more; whether it did.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn distrust_peer(&self, key: PublicKey) -> Result<bool, SyncError>;
+
+        /// The keys that this device's user vouches for.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn trusted_peers(&self) -> Result<Vec<TrustedPeer>, SyncError>;
+
+        /// What is set for a database, else for this device.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn trust_settings(&self, database: Option<DatabaseId>) -> Result<TrustSettings, SyncError>;
+
+        /// Sets whom this device deals with, as [`Sync::set_trust_settings`] does.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn set_trust_settings(
+            &self,
+            database: Option<DatabaseId>,
+            settings: Option<TrustSettings>,
+        ) -> Result<(), SyncError>;
+
+        /// Joins as [`BlockingSync::join`] does, and says what to ask for where the ticket does not
+        /// let this device in.
+        ///
+        /// # Errors
+        /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind); what was received is kept.
+        fn join_with(
+            &self,
+            ticket: &DatabaseTicket,
+            wish: AccessWish,
+            wait: Duration,
+        ) -> Result<SyncReport, SyncError>;
+
+        /// Goes on with a join that was begun earlier.
+        ///
+        /// # Errors
+        /// By [`SyncErrorKind`](eidetica_sync::SyncErrorKind); what was received is kept.
+        fn complete_join(
+            &self,
+            database: DatabaseId,
+            wait: Duration,
+        ) -> Result<SyncReport, SyncError>;
+
+        /// The joins that are not done yet.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn pending_joins(&self) -> Result<Vec<PendingJoin>, SyncError>;
+
+        /// Gives a join up; whether there was one.
+        ///
+        /// # Errors
+        /// The backend failed.
+        fn forget_join(&self, database: DatabaseId) -> Result<bool, SyncError>;
+
         /// Listens on one registered transport; answers where. To be asked for after each start.
         ///
         /// # Errors
@@ -87,8 +215,8 @@ impl BlockingSync {
             peer: &PeerAddress,
         ) -> Result<Vec<DatabaseId>, SyncError>;
 
-        /// Fetches a database by its ticket, trying each address, or syncs it if it is here.
-        /// Retries for `wait` while no peer can be reached.
+        /// Joins a database by its ticket, or syncs it if it is here, as [`Sync::join`] does: redeems
+        /// an invite, or asks for access. Retries for `wait`.
         ///
         /// # Errors
         /// The error of the last address tried, by

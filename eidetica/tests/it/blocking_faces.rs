@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Types with async, and those without.
-const FACES: [(&str, &str); 14] = [
+const FACES: [(&str, &str); 15] = [
     ("Instance", "BlockingInstance"),
     ("Database", "BlockingDatabase"),
     ("DatabaseAt", "BlockingDatabaseAt"),
@@ -22,14 +22,17 @@ const FACES: [(&str, &str); 14] = [
     ("CrdtDraft", "BlockingCrdtDraft"),
     ("Difference", "BlockingDifference"),
     ("Changes", "BlockingChanges"),
+    ("Sync", "BlockingSync"),
 ];
 
 /// What has no blocking form, and why.
-const LEFT_OUT: [(&str, &str); 5] = [
+const LEFT_OUT: [(&str, &str); 7] = [
     ("Instance", "builder"),     // `InstanceBuilder::open_blocking`
     ("Instance", "blocking"),    // is the way here
     ("Instance", "storage"),     // by `instance()`
     ("Transaction", "add_rows"), // for the layers above the store
+    ("Sync", "with_limits"),     // is the composition root's
+    ("Sync", "new"),             // is the composition root's
     ("Database", "watch"),       // a channel of tokio; `subscribe` tells the same
 ];
 
@@ -84,6 +87,7 @@ fn no_method_is_forgotten() {
     let mut found = BTreeMap::new();
     methods(&here.join("src"), &mut found);
     methods(&here.join("../eidetica-store/src"), &mut found);
+    methods(&here.join("../eidetica-sync/src"), &mut found);
     let mut missing = BTreeSet::new();
     for (with, without) in FACES {
         let (with_async, blocking) = (&found[with], &found[without]);

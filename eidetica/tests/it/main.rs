@@ -28,3 +28,4 @@ mod removal;
 mod replay;
 mod resume;
 mod two_devices;
+mod ways_in;
