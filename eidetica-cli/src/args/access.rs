@@ -54,6 +54,9 @@ pub(crate) enum AccessCommand {
         /// Those that were denied, too
         #[arg(long)]
         denied: bool,
+        /// Who was refused without asking, and what would let them in; inside `serve`, since it began
+        #[arg(long, conflicts_with = "denied")]
+        refused: bool,
     },
     /// Lets a key in that has asked for access
     Approve {

@@ -24,7 +24,10 @@ pub(crate) async fn execute(session: &Session, command: AccessCommand) -> Result
         AccessCommand::Revoke { db, key, recovery } => {
             members::revoke(session, &db, key, recovery.as_deref()).await?;
         }
-        AccessCommand::Requests { db, denied } => {
+        AccessCommand::Requests {
+            db, refused: true, ..
+        } => requests::refused(session, db.as_deref()).await?,
+        AccessCommand::Requests { db, denied, .. } => {
             requests::list(session, db.as_deref(), denied).await?
         }
         AccessCommand::Approve { db, key, level } => {

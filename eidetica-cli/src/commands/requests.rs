@@ -27,6 +27,29 @@ pub(crate) async fn list(
     session.output.end()
 }
 
+/// `requests --refused`.
+pub(crate) async fn refused(session: &Session, db: Option<&str>) -> Result<(), Failure> {
+    let database = match db {
+        Some(db) => Some(session.instance.find_database(db).await?.id()),
+        None => None,
+    };
+    for denied in session.instance.sync().denied() {
+        if database.is_some_and(|id| id != denied.database) {
+            continue;
+        }
+        let value = Value::from([
+            ("database", Value::from(denied.database.to_string())),
+            ("key", denied.key.to_string().into()),
+            ("held", denied.held.to_string().into()),
+            ("needed", denied.needed.to_string().into()),
+            ("at", form::time(denied.at).into()),
+            ("times", denied.times.into()),
+        ]);
+        session.output.item(value, || denied.to_string())?;
+    }
+    session.output.end()
+}
+
 /// `approve`.
 pub(crate) async fn approve(
     session: &Session,

@@ -33,6 +33,7 @@ over_each_transport! {
     an_invite_to_one_database_opens_no_other
     an_admin_approves_a_request_later
     a_denied_request_stays_denied
+    who_is_refused_is_shown_to_the_admin
     a_key_that_was_granted_before_joins_in_one_call
     anyone_may_join_what_is_public
     whoever_answers_without_a_key_in_the_address_must_be_known
@@ -258,6 +259,19 @@ fn an_admin_approves_a_request_later(scheme: &'static str) {
     assert_eq!(joiner.done(&["sync", &id]).line()["received"], 3);
     joiner.done(&["put", "notes", "app", "from", "\"the phone\""]);
     joiner.done(&["sync", "notes"]);
+}
+
+fn who_is_refused_is_shown_to_the_admin(scheme: &'static str) {
+    let (admin, stranger) = scene();
+    let at = Reachable::new(&admin, scheme);
+    let ticket = at.ticket(&[]);
+    let mut serving = at.serve();
+    assert_eq!(serving.done("requests --refused"), json!([]));
+    refused(&stranger.run(&["join", &ticket]), "access was asked for");
+    let shown = &serving.done("requests notes --refused")[0];
+    assert_eq!(shown["key"], stranger.key().as_str());
+    let levels = (&shown["held"], &shown["needed"]);
+    assert_eq!(levels, (&"none".into(), &"read".into()));
 }
 
 fn a_denied_request_stays_denied(scheme: &'static str) {

@@ -228,9 +228,8 @@ impl Sync {
         join: &mut PendingJoin,
         wait: Duration,
     ) -> Result<SyncReport, SyncError> {
-        let (peers, database) = (join.ticket.peers().to_vec(), join.ticket.database());
-        let deadline = Instant::now() + wait;
-        let mut pause = FIRST_WAIT;
+        let peers = join.ticket.peers().to_vec();
+        let mut patience = Patience::new(wait);
         loop {
             let mut worst: Option<SyncError> = None;
             for peer in &peers {
@@ -244,12 +243,9 @@ impl Sync {
                 return Err(error);
             }
             self.inner().joins.put(join).await?;
-            if Instant::now() + pause > deadline {
+            if !patience.wait().await {
                 return Err(error);
             }
-            tracing::debug!(%database, %error, "join waits");
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_WAIT);
         }
     }
 
@@ -378,8 +374,7 @@ impl Sync {
         peers: &[PeerAddress],
         wait: Duration,
     ) -> Result<SyncReport, SyncError> {
-        let deadline = Instant::now() + wait;
-        let mut pause = FIRST_WAIT;
+        let mut patience = Patience::new(wait);
         loop {
             let mut last = no_address();
             let mut may_succeed = false;
@@ -392,12 +387,35 @@ impl Sync {
                     }
                 }
             }
-            if !may_succeed || Instant::now() + pause > deadline {
+            if !may_succeed || !patience.wait().await {
                 return Err(last);
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_WAIT);
         }
+    }
+}
+
+/// How long to go on trying.
+struct Patience {
+    deadline: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new(wait: Duration) -> Self {
+        Self {
+            deadline: Instant::now() + wait,
+            pause: FIRST_WAIT,
+        }
+    }
+
+    /// Waits before the next attempt; false if there is none.
+    async fn wait(&mut self) -> bool {
+        if Instant::now() + self.pause > self.deadline {
+            return false;
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LAST_WAIT);
+        true
     }
 }
 

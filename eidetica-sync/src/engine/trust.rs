@@ -104,7 +104,7 @@ impl Trust {
     ) -> Result<TrustSettings, StoreError> {
         let names = [database.map(policy_key), Some(device_key())];
         for key in names.into_iter().flatten() {
-            // A row that cannot be read must not open what it closed: the default does not.
+            // Of a row that cannot be read the narrower policy is taken, which the default is.
             if let Some(row) = self.storage.row(&key.bytes).await? {
                 return Ok(decode(&row).unwrap_or_default());
             }
@@ -236,5 +236,78 @@ impl Sync {
             None => batch.remove(key),
         }
         Ok(self.inner().storage.commit(batch).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::{key, set_level, storage};
+
+    #[tokio::test]
+    async fn who_has_a_level_or_is_vouched_for_is_no_stranger() {
+        let (storage, _) = storage().await;
+        let database = storage.create_database("notes").await.unwrap();
+        set_level(&database, key(1), Level::Relay).await;
+        set_level(&database, key(2), Level::Read).await;
+        set_level(&database, key(2), Level::None).await;
+        let trust = Trust::new(storage.clone());
+        let mut batch = WriteBatch::new();
+        let row = TrustedRow {
+            name: String::new(),
+            since: storage.now(),
+        };
+        batch.put(trusted_key(&key(3)), encode(&row));
+        storage.commit(batch).await.unwrap();
+        let is_stranger = async |n| trust.is_stranger(&key(n)).await.unwrap();
+        assert!(!is_stranger(1).await && !is_stranger(3).await);
+        // One that was removed is, and so is one that nobody named.
+        assert!(is_stranger(2).await && is_stranger(4).await);
+    }
+
+    #[tokio::test]
+    async fn where_everybody_is_dealt_with_nobody_is_a_stranger() {
+        let (storage, _) = storage().await;
+        let trust = Trust::new(storage.clone());
+        for (policy, expected) in [(TrustPolicy::Open, false), (TrustPolicy::Known, true)] {
+            let settings = TrustSettings {
+                policy,
+                ..TrustSettings::default()
+            };
+            let mut batch = WriteBatch::new();
+            batch.put(device_key(), encode(&settings));
+            storage.commit(batch).await.unwrap();
+            assert_eq!(trust.is_stranger(&key(1)).await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_follows_the_device_until_it_has_settings_of_its_own() {
+        let (storage, _) = storage().await;
+        let trust = Trust::new(storage.clone());
+        let (one, other) = (
+            DatabaseId::from_bytes([1; 32]),
+            DatabaseId::from_bytes([2; 32]),
+        );
+        let open = TrustSettings {
+            policy: TrustPolicy::Open,
+            accepts_requests: false,
+        };
+        let mut batch = WriteBatch::new();
+        batch.put(policy_key(one), encode(&open));
+        storage.commit(batch).await.unwrap();
+        let of = async |id| trust.settings(Some(id)).await.unwrap();
+        assert_eq!(
+            (of(one).await, of(other).await),
+            (open, TrustSettings::default())
+        );
+        let mut batch = WriteBatch::new();
+        batch.put(device_key(), encode(&open));
+        batch.put(policy_key(one), b"no settings".to_vec());
+        storage.commit(batch).await.unwrap();
+        assert_eq!(
+            (of(one).await, of(other).await),
+            (TrustSettings::default(), open)
+        );
     }
 }
