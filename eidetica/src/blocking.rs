@@ -163,6 +163,11 @@ impl BlockingInstance {
         Ok(BlockingDatabase::new(created?, &self.runtime))
     }
 
+    /// A new recovery key. Write it down before there is a database that needs it.
+    pub fn new_recovery_key(&self) -> RecoveryKey {
+        self.inner.new_recovery_key()
+    }
+
     /// Creates a database whose first admin is a recovery key, to be kept away from any device.
     ///
     /// # Errors
@@ -170,10 +175,10 @@ impl BlockingInstance {
     pub fn create_database_with_recovery(
         &self,
         name: &str,
-    ) -> Result<(BlockingDatabase, RecoveryKey), Error> {
-        let created = self.wait(self.inner.create_database_with_recovery(name));
-        let (database, key) = created?;
-        Ok((BlockingDatabase::new(database, &self.runtime), key))
+        key: &RecoveryKey,
+    ) -> Result<BlockingDatabase, Error> {
+        let created = self.wait(self.inner.create_database_with_recovery(name, key));
+        Ok(BlockingDatabase::new(created?, &self.runtime))
     }
 
     /// A database that is here.

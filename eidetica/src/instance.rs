@@ -99,6 +99,11 @@ impl Instance {
         Ok(self.storage.create_database(name).await?)
     }
 
+    /// A new recovery key. Write it down before there is a database that needs it.
+    pub fn new_recovery_key(&self) -> RecoveryKey {
+        RecoveryKey::new(SecretKey::from_bytes(&self.storage.random()))
+    }
+
     /// Creates a database whose first admin is a recovery key, to be kept away from any device; this
     /// device is the second admin.
     ///
@@ -106,15 +111,16 @@ impl Instance {
     /// The name is empty or too long, or the backend failed.
     ///
     /// # Cancel safety
-    /// The database is created whole or not at all; if nobody has the key, it has no recovery.
+    /// The database is created whole or not at all.
     pub async fn create_database_with_recovery(
         &self,
         name: &str,
-    ) -> Result<(Database, RecoveryKey), Error> {
-        let key = SecretKey::from_bytes(&self.storage.random());
+        key: &RecoveryKey,
+    ) -> Result<Database, Error> {
         let storage = &self.storage;
-        let database = storage.create_database_with_recovery(name, &key).await?;
-        Ok((database, RecoveryKey::new(key)))
+        Ok(storage
+            .create_database_with_recovery(name, key.secret_key())
+            .await?)
     }
 
     /// A database that is here.

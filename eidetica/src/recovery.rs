@@ -17,8 +17,9 @@ const PREFIX: &str = "eidetica-recovery:";
 /// use eidetica::{Instance, Level, RecoveryKey};
 ///
 /// let device = Instance::builder().open().await?;
-/// let (notes, key) = device.create_database_with_recovery("notes").await?;
+/// let key = device.new_recovery_key();
 /// let paper = key.to_text();
+/// let notes = device.create_database_with_recovery("notes", &key).await?;
 ///
 /// // The device was stolen; the paper was not.
 /// let key: RecoveryKey = paper.parse()?;
@@ -54,6 +55,10 @@ impl RecoveryKey {
     /// The public half.
     pub fn public(&self) -> PublicKey {
         self.0.public()
+    }
+
+    pub(crate) const fn secret_key(&self) -> &SecretKey {
+        &self.0
     }
 
     /// The key, for [`Transaction::with_author`](crate::Transaction::with_author).

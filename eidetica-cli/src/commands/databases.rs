@@ -25,13 +25,19 @@ pub(crate) async fn create(
     let database = match recovery {
         None => session.instance.create_database(name).await?,
         Some(file) => {
+            let instance = &session.instance;
+            let key = instance.new_recovery_key();
             // Before there is a database that needs it.
             let at = |e: io::Error| Failure::from(e).at(&file.display().to_string());
             let mut kept = create_private(file).map_err(at)?;
-            let instance = &session.instance;
-            let (database, key) = instance.create_database_with_recovery(name).await?;
             let written = writeln!(kept, "{}", key.to_text()).and_then(|()| kept.sync_all());
             written.map_err(at)?;
+            let created = instance.create_database_with_recovery(name, &key).await;
+            if created.is_err() {
+                // A key of nothing would only be mistaken for one of something.
+                let _ = fs::remove_file(file);
+            }
+            let database = created?;
             session.output.note(&format!(
                 "the recovery key is in {}: keep it away from this device",
                 file.display()
