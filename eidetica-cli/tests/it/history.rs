@@ -154,5 +154,8 @@ fn the_log_since_an_entry_has_what_is_not_in_its_past() {
     assert_eq!(since(&[&last]), [""; 0]);
     let limited = b.done(&["log", "notes", "--since", &at_b, "--limit", "1"]);
     assert_eq!(limited.line()["id"], last.as_str());
-    assert_eq!(b.run(&["log", "notes", "--since", "zzzzzzzzzz"]).code, Some(4));
+    assert_eq!(
+        b.run(&["log", "notes", "--since", "zzzzzzzzzz"]).code,
+        Some(4)
+    );
 }
