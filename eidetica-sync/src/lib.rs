@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod background;
 mod channel;
 mod data;
 mod engine;
@@ -11,6 +12,7 @@ mod ticket;
 mod wire;
 
 pub use crate::{
+    background::{AddressOrigin, KnownAddress, Retries},
     channel::{
         ChannelError, ChannelErrorKind, ChannelHash, ChannelIdentity, PeerHandler, RequestContext,
         SecureClient, SecureServer,
