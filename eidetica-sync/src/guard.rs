@@ -12,11 +12,10 @@ use eidetica_core::PublicKey;
 use eidetica_transport::{
     Address, Buckets, FrameStream, LimitCounter, Origin, Place, Places, Rate,
 };
-use tokio::time::Instant;
 
 use crate::{
-    Answer, PeerHandler, Refusal, RequestContext,
-    guard::watched::{Watched, once},
+    Answer, PeerHandler, Refusal, RequestContext, SyncConfig, Timer,
+    guard::watched::{Patience, Watched, once},
 };
 
 /// Handshakes of one address: a house full of devices that all come back at once, then two a
@@ -132,6 +131,7 @@ pub(crate) struct Limited {
 #[derive(Debug)]
 pub(crate) struct Guard {
     limits: SyncLimits,
+    timer: Arc<dyn Timer>,
     handshakes: Buckets<Origin>,
     addresses: Buckets<Origin>,
     peers: Buckets<PublicKey>,
@@ -150,13 +150,15 @@ struct Hits {
 }
 
 impl Guard {
-    pub(crate) fn new(limits: SyncLimits) -> Self {
+    pub(crate) fn new(config: &SyncConfig) -> Self {
+        let limits = config.limits.clone();
         Self {
             handshakes: Buckets::new(limits.handshakes_of_address, REMEMBERED),
             addresses: Buckets::new(limits.requests_of_address, REMEMBERED),
             peers: Buckets::new(limits.requests_of_peer, REMEMBERED),
             under_way: Places::new(limits.concurrent_requests),
             limits,
+            timer: Arc::clone(&config.timer),
             hits: Hits {
                 handshakes_of_address: LimitCounter::new("handshakes of an address"),
                 requests_of_address: LimitCounter::new("requests of an address"),
@@ -189,7 +191,7 @@ impl Guard {
 
     /// Whether an address may begin a handshake now.
     pub(crate) fn admit_handshake(&self, from: Option<&Address>) -> Result<(), Limited> {
-        take(
+        self.take(
             &self.handshakes,
             from.and_then(Origin::of).as_ref(),
             &self.hits.handshakes_of_address,
@@ -199,12 +201,12 @@ impl Guard {
     /// A place for a request, if its sender may ask now.
     fn admit_request(&self, context: &RequestContext) -> Result<Place<PublicKey>, Limited> {
         let origin = context.remote_address.as_ref().and_then(Origin::of);
-        take(
+        self.take(
             &self.addresses,
             origin.as_ref(),
             &self.hits.requests_of_address,
         )?;
-        take(
+        self.take(
             &self.peers,
             Some(&context.peer),
             &self.hits.requests_of_peer,
@@ -217,25 +219,24 @@ impl Guard {
             }
         })
     }
-}
 
-fn take<K: std::hash::Hash + Eq + Clone>(
-    buckets: &Buckets<K>,
-    whose: Option<&K>,
-    counter: &LimitCounter,
-) -> Result<(), Limited> {
-    let Some(whose) = whose else {
-        return Ok(());
-    };
-    buckets
-        .take(whose, Instant::now().into_std())
-        .map_err(|wait| {
+    fn take<K: std::hash::Hash + Eq + Clone>(
+        &self,
+        buckets: &Buckets<K>,
+        whose: Option<&K>,
+        counter: &LimitCounter,
+    ) -> Result<(), Limited> {
+        let Some(whose) = whose else {
+            return Ok(());
+        };
+        buckets.take(whose, self.timer.instant()).map_err(|wait| {
             counter.hit();
             Limited {
                 limit: counter.name(),
                 wait,
             }
         })
+    }
 }
 
 /// Lets through to a handler what the limits allow.
@@ -264,12 +265,12 @@ impl PeerHandler for Guarded {
             }
         };
         let frames = self.inner.handle(context, request).await;
-        Watched::start(
-            frames,
-            place,
-            self.guard.limits.slow_reader,
-            Arc::clone(&self.guard.hits.slow_readers),
-        )
+        let patience = Patience {
+            timer: Arc::clone(&self.guard.timer),
+            limit: self.guard.limits.slow_reader,
+            counter: Arc::clone(&self.guard.hits.slow_readers),
+        };
+        Watched::start(frames, place, patience)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod background;
 mod channel;
+mod config;
 mod data;
 mod engine;
 mod guard;
@@ -9,6 +10,7 @@ mod hints;
 mod invite;
 mod recent;
 mod ticket;
+mod timer;
 mod wire;
 
 pub use crate::{
@@ -17,6 +19,7 @@ pub use crate::{
         ChannelError, ChannelErrorKind, ChannelHash, ChannelIdentity, PeerHandler, RequestContext,
         SecureClient, SecureServer,
     },
+    config::SyncConfig,
     data::{Batch, Decoder, Encoder},
     engine::{
         AccessRequest, AccessWish, Denied, Invite, InviteFault, InviteOptions, InviteState,
@@ -27,6 +30,7 @@ pub use crate::{
     guard::SyncLimits,
     invite::{InviteId, InviteIdError, InviteProof, InviteSecret},
     ticket::{DatabaseTicket, TicketError, TicketInvite},
+    timer::{Sleep, Timer, TokioTimer},
     wire::{
         Answer, Budget, Cursor, DataFrame, End, Epoch, Head, Hello, HelloAnswer, Hints, Mark, Open,
         OpenAnswer, PROTOCOL_VERSION, ProtocolError, Push, PushId, Pushed, Redeem, Refusal,

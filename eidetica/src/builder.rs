@@ -9,7 +9,7 @@ use std::sync::Arc;
 use eidetica_core::{Entropy, WallClock};
 use eidetica_crdt::Crdt;
 use eidetica_store::{Backend, Kinds, MemoryBackend, Storage, StorageOptions};
-use eidetica_sync::{Sync, SyncLimits};
+use eidetica_sync::{Sync, SyncConfig};
 use eidetica_transport::SyncTransport;
 #[cfg(feature = "http")]
 use eidetica_transport_http::{HttpConfig, HttpTransport, TlsIdentity, TlsRoots};
@@ -30,7 +30,7 @@ pub struct InstanceBuilder {
     durability: Durability,
     clock: Arc<dyn WallClock>,
     entropy: Arc<dyn Entropy>,
-    limits: SyncLimits,
+    sync: SyncConfig,
     transports: Vec<Arc<dyn SyncTransport>>,
     #[cfg(feature = "http")]
     http: HttpConfig,
@@ -49,7 +49,7 @@ impl Default for InstanceBuilder {
             durability: Durability::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
-            limits: SyncLimits::default(),
+            sync: SyncConfig::default(),
             transports: Vec::new(),
             #[cfg(feature = "http")]
             http: HttpConfig::new(),
@@ -111,10 +111,10 @@ impl InstanceBuilder {
         self
     }
 
-    /// Sets other limits on what peers may ask.
+    /// Sets sync up in another way: limits, timer.
     #[must_use]
-    pub fn limits(mut self, limits: SyncLimits) -> Self {
-        self.limits = limits;
+    pub fn sync_config(mut self, config: SyncConfig) -> Self {
+        self.sync = config;
         self
     }
 
@@ -190,7 +190,7 @@ impl InstanceBuilder {
             .with_key_keeper(Arc::new(keeper))
             .with_durability(self.durability.of_a_commit());
         let storage = Storage::open(backend, options, self.clock, self.entropy).await?;
-        let sync = Sync::with_limits(storage.clone(), self.limits)?;
+        let sync = Sync::with_config(storage.clone(), self.sync)?;
         #[cfg(feature = "quic")]
         sync.register_transport(quic(&storage, self.quic));
         #[cfg(feature = "http")]

@@ -39,7 +39,7 @@ pub use eidetica_store::{
     IndexRange, Notice, Origin, Page, Query, SettingsStore, StoreChange, Subscription, Table,
     TableDraft, Transaction, Watch,
 };
-pub use eidetica_sync::{DatabaseTicket, Sync, SyncLimits, SyncReport};
+pub use eidetica_sync::{DatabaseTicket, Sync, SyncConfig, SyncLimits, SyncReport};
 pub use eidetica_transport::{Address, PeerAddress};
 #[cfg(feature = "http")]
 pub use eidetica_transport_http::{CertificateFault, TlsError, TlsIdentity, TlsRoots};

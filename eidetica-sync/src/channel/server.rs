@@ -17,13 +17,14 @@ use futures_core::Stream;
 use snow::HandshakeState;
 
 use crate::{
+    SyncConfig,
     channel::{
         ChannelIdentity, ESTABLISHED, HANDSHAKE_ANSWER, HANDSHAKE_END, HANDSHAKE_START, LIMITED,
         PLAIN, PeerHandler, RequestContext, SEALED, SessionId, UNKNOWN_SESSION,
         identity::{random_id, read_proof, read_start},
         session::{CONFIRMATION, Ends, Nonces, SealedAnswer, Session},
     },
-    guard::{Guard, SyncLimits, millis},
+    guard::{Guard, millis},
     recent::Recent,
 };
 
@@ -47,7 +48,7 @@ impl SecureServer {
         Self {
             identity,
             inner,
-            guard: Arc::new(Guard::new(SyncLimits::default())),
+            guard: Arc::new(Guard::new(&SyncConfig::default())),
             handshakes: Mutex::new(Recent::new(MAX_HANDSHAKES)),
             sessions: Mutex::new(Recent::new(MAX_SESSIONS)),
         }

@@ -12,11 +12,11 @@ use std::{
 
 use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, PeerAddress, SyncTransport};
-use tokio::time::timeout;
 
 use crate::{
-    Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient,
+    Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient, Timer,
     engine::{SyncError, SyncErrorKind},
+    timer::within,
 };
 
 /// How long the next frame may take; a peer that is silent for longer is gone.
@@ -28,6 +28,7 @@ pub(crate) struct Connection {
     client: Arc<SecureClient>,
     transport: Arc<dyn SyncTransport>,
     address: PeerAddress,
+    timer: Arc<dyn Timer>,
     counters: Arc<Counters>,
 }
 
@@ -42,6 +43,7 @@ struct Counters {
 pub(crate) struct AnswerStream {
     pub(crate) peer: PublicKey,
     frames: FrameStream,
+    timer: Arc<dyn Timer>,
     counters: Arc<Counters>,
 }
 
@@ -50,11 +52,13 @@ impl Connection {
         client: Arc<SecureClient>,
         transport: Arc<dyn SyncTransport>,
         address: PeerAddress,
+        timer: Arc<dyn Timer>,
     ) -> Self {
         Self {
             client,
             transport,
             address,
+            timer,
             counters: Arc::default(),
         }
     }
@@ -102,12 +106,13 @@ impl Connection {
         &self,
         asked: impl Future<Output = Result<(PublicKey, FrameStream), ChannelError>>,
     ) -> Result<AnswerStream, SyncError> {
-        let (peer, frames) = timeout(FRAME_DEADLINE, asked)
+        let (peer, frames) = within(&*self.timer, FRAME_DEADLINE, asked)
             .await
             .map_err(|_| silent())??;
         Ok(AnswerStream {
             peer,
             frames,
+            timer: Arc::clone(&self.timer),
             counters: Arc::clone(&self.counters),
         })
     }
@@ -131,7 +136,8 @@ impl AnswerStream {
     /// The next frame; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Answer>, SyncError> {
         let next = poll_fn(|cx| self.frames.as_mut().poll_next(cx));
-        match timeout(FRAME_DEADLINE, next).await.map_err(|_| silent())? {
+        let next = within(&*self.timer, FRAME_DEADLINE, next).await;
+        match next.map_err(|_| silent())? {
             None => Ok(None),
             Some(frame) => {
                 let frame = frame.map_err(|e| SyncError::from(ChannelError::from(e)))?;

@@ -1,16 +1,18 @@
 //! Owns joining: a ticket, its invite, and what is remembered of a join until it is done. Who is
 //! let in is the other side's `invites` and `requests`.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use eidetica_core::{DatabaseId, PublicKey, Timestamp, authority::Level};
 use eidetica_store::{Storage, StoreError, WriteBatch};
 use eidetica_transport::PeerAddress;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
 
 use crate::{
-    Answer, DatabaseTicket, Redeem, Refusal, Request, RequestAccess, TicketInvite,
+    Answer, DatabaseTicket, Redeem, Refusal, Request, RequestAccess, TicketInvite, Timer,
     engine::{
         Sync, SyncError, SyncErrorKind, SyncReport,
         rows::{decode, encode, row_key},
@@ -229,7 +231,7 @@ impl Sync {
         wait: Duration,
     ) -> Result<SyncReport, SyncError> {
         let peers = join.ticket.peers().to_vec();
-        let mut patience = Patience::new(wait);
+        let mut patience = Patience::new(&self.inner().config.timer, wait);
         loop {
             let mut worst: Option<SyncError> = None;
             for peer in &peers {
@@ -374,7 +376,7 @@ impl Sync {
         peers: &[PeerAddress],
         wait: Duration,
     ) -> Result<SyncReport, SyncError> {
-        let mut patience = Patience::new(wait);
+        let mut patience = Patience::new(&self.inner().config.timer, wait);
         loop {
             let mut last = no_address();
             let mut may_succeed = false;
@@ -396,24 +398,26 @@ impl Sync {
 
 /// How long to go on trying.
 struct Patience {
+    timer: Arc<dyn Timer>,
     deadline: Instant,
     pause: Duration,
 }
 
 impl Patience {
-    fn new(wait: Duration) -> Self {
+    fn new(timer: &Arc<dyn Timer>, wait: Duration) -> Self {
         Self {
-            deadline: Instant::now() + wait,
+            timer: Arc::clone(timer),
+            deadline: timer.instant() + wait,
             pause: FIRST_WAIT,
         }
     }
 
     /// Waits before the next attempt; false if there is none.
     async fn wait(&mut self) -> bool {
-        if Instant::now() + self.pause > self.deadline {
+        if self.timer.instant() + self.pause > self.deadline {
             return false;
         }
-        sleep(self.pause).await;
+        self.timer.sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LAST_WAIT);
         true
     }

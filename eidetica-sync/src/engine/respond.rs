@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -13,12 +14,12 @@ use eidetica_core::{Arrival, DatabaseId, PublicKey, authority::Level};
 use eidetica_store::{Database, Difference, Storage, StoreErrorKind, Summary};
 use eidetica_transport::{FrameStream, TransportError};
 use futures_core::Stream;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use crate::{
-    Answer, Cursor, Encoder, End, Epoch, HelloAnswer, Open, OpenAnswer, PROTOCOL_VERSION,
+    Answer, Budget, Cursor, Encoder, End, Epoch, HelloAnswer, Open, OpenAnswer, PROTOCOL_VERSION,
     PeerHandler, ProtocolError, Push, PushId, Pushed, Refusal, Request, RequestContext, Rule,
-    SUPPORTED_VERSIONS, TipsDigest,
+    SUPPORTED_VERSIONS, SyncConfig, Timer, TipsDigest,
     engine::{
         Denied, SyncError,
         denied::Refusals,
@@ -48,6 +49,7 @@ struct Inner {
     storage: Storage,
     peers: Peers,
     ways_in: WaysIn,
+    timer: Arc<dyn Timer>,
     pushes: Mutex<VecDeque<OpenPush>>,
 }
 
@@ -163,11 +165,17 @@ impl Drop for Answering {
 }
 
 impl Responder {
-    pub(crate) fn new(storage: Storage, peers: Peers, ways_in: WaysIn) -> Self {
+    pub(crate) fn new(
+        storage: Storage,
+        peers: Peers,
+        ways_in: WaysIn,
+        config: &SyncConfig,
+    ) -> Self {
         Self(Arc::new(Inner {
             storage,
             peers,
             ways_in,
+            timer: Arc::clone(&config.timer),
             pushes: Mutex::default(),
         }))
     }
@@ -298,7 +306,7 @@ impl Inner {
         });
         let mut more = false;
         if let Some(entries) = entries {
-            let budget = Deadline::new(open.budget.bytes, open.budget.millis);
+            let budget = Deadline::new(&*self.timer, open.budget);
             more = stream(&database, &peer, entries, &mut encoder, budget, frames).await?;
         }
         send(
@@ -456,23 +464,25 @@ async fn choose(
 }
 
 /// When an answer is to stop.
-struct Deadline {
+struct Deadline<'a> {
+    timer: &'a dyn Timer,
     bytes: u64,
     at: Instant,
 }
 
-impl Deadline {
-    fn new(bytes: u64, millis: u32) -> Self {
+impl<'a> Deadline<'a> {
+    fn new(timer: &'a dyn Timer, budget: Budget) -> Self {
         Self {
-            bytes,
-            at: Instant::now() + std::time::Duration::from_millis(millis.into()),
+            timer,
+            bytes: budget.bytes,
+            at: timer.instant() + Duration::from_millis(budget.millis.into()),
         }
     }
 
     /// Counts a frame; whether the answer is to stop.
     fn spend(&mut self, bytes: usize) -> bool {
         self.bytes = self.bytes.saturating_sub(bytes as u64);
-        self.bytes == 0 || Instant::now() >= self.at
+        self.bytes == 0 || self.timer.instant() >= self.at
     }
 }
 
@@ -482,7 +492,7 @@ async fn stream(
     peer: &PublicKey,
     mut entries: Difference,
     encoder: &mut Encoder,
-    mut budget: Deadline,
+    mut budget: Deadline<'_>,
     frames: &Frames,
 ) -> Result<bool, Stop> {
     loop {

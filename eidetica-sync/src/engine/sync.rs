@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use eidetica_core::{DatabaseId, PublicKey};
 use eidetica_store::{Database, Storage};
 use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
-use tokio::time::Instant;
 
 use crate::{
     Answer, ChannelIdentity, Hello, PushId, Refusal, Request, SUPPORTED_VERSIONS, SecureClient,
-    SecureServer, TipsDigest,
+    SecureServer, SyncConfig, TipsDigest,
     engine::{
         SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
@@ -23,7 +22,7 @@ use crate::{
         respond::{Responder, WaysIn, may_carry, open_all},
         trust::{Trust, TrustPolicy},
     },
-    guard::{Guard, Guarded, SyncLimits},
+    guard::{Guard, Guarded},
 };
 
 /// The transport that proves both sides itself: its device keys are its TLS keys.
@@ -37,6 +36,7 @@ pub struct Sync(Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
+    pub(crate) config: SyncConfig,
     pub(crate) storage: Storage,
     peers: Peers,
     pub(crate) trust: Trust,
@@ -57,15 +57,15 @@ impl Sync {
     /// # Errors
     /// The operating system gives no randomness for the channel's key.
     pub fn new(storage: Storage) -> Result<Self, SyncError> {
-        Self::with_limits(storage, SyncLimits::default())
+        Self::with_config(storage, SyncConfig::default())
     }
 
-    /// Sync of the databases of a storage, with other limits on what peers may ask.
+    /// Sync of the databases of a storage, set up in another way.
     ///
     /// # Errors
     /// The operating system gives no randomness for the channel's key.
-    pub fn with_limits(storage: Storage, limits: SyncLimits) -> Result<Self, SyncError> {
-        let guard = Arc::new(Guard::new(limits));
+    pub fn with_config(storage: Storage, config: SyncConfig) -> Result<Self, SyncError> {
+        let guard = Arc::new(Guard::new(&config));
         let peers = Peers::new(storage.clone());
         let identity = ChannelIdentity::generate(storage.device_key())?;
         let trust = Trust::new(storage.clone());
@@ -78,7 +78,7 @@ impl Sync {
             requests: Arc::clone(&requests),
             refusals: Arc::clone(&refusals),
         };
-        let responder = Responder::new(storage.clone(), peers.clone(), ways_in);
+        let responder = Responder::new(storage.clone(), peers.clone(), ways_in, &config);
         let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
         let server = SecureServer::new(identity.clone(), Arc::new(guarded));
         Ok(Self(Arc::new(Inner {
@@ -86,6 +86,7 @@ impl Sync {
             server: Arc::new(server.with_guard(Arc::clone(&guard))),
             guard,
             joins: Joins::new(storage.clone()),
+            config,
             storage,
             peers,
             trust,
@@ -236,7 +237,8 @@ impl Sync {
         database: DatabaseId,
         to: &PeerAddress,
     ) -> Result<SyncReport, SyncError> {
-        let began = Instant::now();
+        let timer = &self.0.config.timer;
+        let began = timer.instant();
         let connection = self.connection(to)?;
         let replica = self.0.storage.attach(database).await?;
         let peer = match to.key {
@@ -278,7 +280,7 @@ impl Sync {
             rule: pulled.rule,
             is_over_quota: pulled.brought.over_quota > 0 || pushed.is_over_quota,
             refused,
-            elapsed: began.elapsed(),
+            elapsed: timer.instant() - began,
         })
     }
 
@@ -330,7 +332,9 @@ impl Sync {
             .find(|t| t.can_handle_address(&to.address));
         let transport = transport.ok_or_else(|| no_transport(to.address.scheme()))?;
         let client = Arc::clone(&self.0.client);
-        Ok(Connection::new(client, Arc::clone(transport), to.clone()))
+        let timer = Arc::clone(&self.0.config.timer);
+        let transport = Arc::clone(transport);
+        Ok(Connection::new(client, transport, to.clone(), timer))
     }
 
     fn transports(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn SyncTransport>>> {

@@ -5,23 +5,30 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, LimitCounter, Place, TransportError, TransportErrorKind};
 use futures_core::Stream;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep_until},
-};
+use tokio::task::JoinHandle;
+
+use crate::Timer;
 
 /// An answer, and who sees that it is read.
 pub(super) struct Watched {
     watching: Arc<Watching>,
+    timer: Arc<dyn Timer>,
     watcher: Option<JoinHandle<()>>,
     is_over: bool,
+}
+
+/// How long a reader may take, and what counts those that took longer.
+pub(super) struct Patience {
+    pub(super) timer: Arc<dyn Timer>,
+    pub(super) limit: Option<Duration>,
+    pub(super) counter: Arc<LimitCounter>,
 }
 
 struct Watching(Mutex<State>);
@@ -41,20 +48,23 @@ impl Watching {
 }
 
 impl Watched {
-    /// Ends the answer when a frame is not asked for within `limit`.
+    /// Ends the answer when a frame is not asked for within the limit.
     pub(super) fn start(
         frames: FrameStream,
         place: Place<PublicKey>,
-        limit: Option<Duration>,
-        counter: Arc<LimitCounter>,
+        patience: Patience,
     ) -> FrameStream {
+        let timer = Arc::clone(&patience.timer);
         let watching = Arc::new(Watching(Mutex::new(State {
             answer: Some((frames, place)),
-            idle: Some(Instant::now()),
+            idle: Some(timer.instant()),
         })));
-        let watcher = limit.map(|limit| tokio::spawn(watch(Arc::clone(&watching), limit, counter)));
+        let limit = patience.limit;
+        let watch = |limit| tokio::spawn(watch(Arc::clone(&watching), limit, patience));
+        let watcher = limit.map(watch);
         Box::pin(Self {
             watching,
+            timer,
             watcher,
             is_over: false,
         })
@@ -62,19 +72,21 @@ impl Watched {
 }
 
 /// Takes the answer away when its reader is too slow.
-async fn watch(watching: Arc<Watching>, limit: Duration, counter: Arc<LimitCounter>) {
+async fn watch(watching: Arc<Watching>, limit: Duration, patience: Patience) {
+    let timer = &*patience.timer;
     loop {
-        let since = watching.lock().idle.unwrap_or_else(Instant::now);
-        sleep_until(since + limit).await;
+        let now = timer.instant();
+        let since = watching.lock().idle.unwrap_or(now);
+        timer.sleep((since + limit).duration_since(now)).await;
         let mut state = watching.lock();
         if state
             .idle
-            .is_some_and(|since| since + limit <= Instant::now())
+            .is_some_and(|since| since + limit <= timer.instant())
         {
             let taken = state.answer.take();
             drop(state);
             if taken.is_some() {
-                counter.hit();
+                patience.counter.hit();
             }
             return;
         }
@@ -99,7 +111,7 @@ impl Stream for Watched {
                 return Poll::Ready(Some(Err(error)));
             };
             let frame = ready!(frames.as_mut().poll_next(cx));
-            state.idle = Some(Instant::now());
+            state.idle = Some(self.timer.instant());
             if !matches!(frame, Some(Ok(_))) {
                 state.answer = None;
             }

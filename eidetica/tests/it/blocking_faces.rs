@@ -31,7 +31,7 @@ const LEFT_OUT: [(&str, &str); 7] = [
     ("Instance", "blocking"),    // is the way here
     ("Instance", "storage"),     // by `instance()`
     ("Transaction", "add_rows"), // for the layers above the store
-    ("Sync", "with_limits"),     // is the composition root's
+    ("Sync", "with_config"),     // is the composition root's
     ("Sync", "new"),             // is the composition root's
     ("Database", "watch"),       // a channel of tokio; `subscribe` tells the same
 ];

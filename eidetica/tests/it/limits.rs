@@ -4,7 +4,7 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use eidetica::{
-    Database, Instance, Level, PeerAddress, SyncLimits,
+    Database, Instance, Level, PeerAddress, SyncConfig, SyncLimits,
     sync::{
         Answer, Budget, ChannelIdentity, Open, Refusal, Request, RuleSet, SecureClient, SyncError,
         SyncErrorKind, TipsDigest,
@@ -27,7 +27,7 @@ fn seldom(burst: u32) -> Option<Rate> {
 
 async fn hub(limits: SyncLimits) -> Instance {
     let any_port = ([127, 0, 0, 1], 0).into();
-    let builder = Instance::builder().limits(limits);
+    let builder = Instance::builder().sync_config(SyncConfig::new().with_limits(limits));
     let builder = builder.listen_quic(any_port).listen_http(any_port);
     builder.open().await.unwrap()
 }

@@ -1,11 +1,12 @@
 //! Owns the proof that the time of a refusal does not tell which databases are here.
 
-use std::time::Duration;
-
 use eidetica_store::MemoryBackend;
 
 use super::*;
-use crate::engine::fixture::{key, open, set_level};
+use crate::{
+    TokioTimer,
+    engine::fixture::{key, open, set_level},
+};
 
 /// Databases that are asked for, and as many that are not here.
 const DATABASES: u8 = 40;
@@ -36,6 +37,7 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
         peers: Peers::new(storage.clone()),
         storage,
         ways_in,
+        timer: Arc::new(TokioTimer),
         pushes: Mutex::default(),
     };
     (inner, ids)
@@ -43,9 +45,9 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
 
 /// How long a stranger waits for a refusal.
 async fn refusal(inner: &Inner, id: DatabaseId) -> Duration {
-    let began = Instant::now();
+    let began = inner.timer.instant();
     let refused = inner.granted(id, &key(99)).await;
-    let took = began.elapsed();
+    let took = inner.timer.instant() - began;
     assert!(matches!(refused, Err(Stop::Refuse(Refusal::NoDatabase))));
     took
 }

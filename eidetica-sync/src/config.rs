@@ -1,0 +1,49 @@
+//! Owns what a program sets of sync. What each limit means is `guard`'s.
+
+use std::sync::Arc;
+
+use crate::{SyncLimits, Timer, TokioTimer};
+
+/// Everything about sync that can be set. The default is meant for any device.
+///
+/// ```
+/// use eidetica_sync::{SyncConfig, SyncLimits};
+///
+/// let limits = SyncLimits::new().with_concurrent_requests(64);
+/// let config = SyncConfig::new().with_limits(limits);
+/// ```
+#[derive(Debug, Clone)]
+pub struct SyncConfig {
+    pub(crate) limits: SyncLimits,
+    pub(crate) timer: Arc<dyn Timer>,
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self {
+            limits: SyncLimits::default(),
+            timer: Arc::new(TokioTimer),
+        }
+    }
+}
+
+impl SyncConfig {
+    /// The default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets other limits on what peers may ask.
+    #[must_use]
+    pub fn with_limits(mut self, limits: SyncLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Waits by another timer than that of the tokio runtime.
+    #[must_use]
+    pub fn with_timer(mut self, timer: Arc<dyn Timer>) -> Self {
+        self.timer = timer;
+        self
+    }
+}
