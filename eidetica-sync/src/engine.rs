@@ -10,6 +10,7 @@ mod error;
 mod fixture;
 mod invites;
 mod joining;
+mod links;
 mod peers;
 mod pull;
 mod push;

@@ -1,20 +1,21 @@
 //! Owns the handle that programs sync with.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use eidetica_core::{DatabaseId, PublicKey};
 use eidetica_store::{Database, Storage};
 use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
 
 use crate::{
-    Answer, ChannelIdentity, Hello, PushId, Refusal, Request, SUPPORTED_VERSIONS, SecureClient,
-    SecureServer, SyncConfig, TipsDigest,
+    Answer, ChannelIdentity, PushId, Refusal, Request, SecureClient, SecureServer, SyncConfig,
+    TipsDigest,
     engine::{
         SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
         denied::Refusals,
         invites::Invites,
         joining::Joins,
+        links::Links,
         peers::Peers,
         pull::{Pulled, pull},
         push::{PushOutcome, push},
@@ -38,16 +39,14 @@ pub struct Sync(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) config: SyncConfig,
     pub(crate) storage: Storage,
-    peers: Peers,
+    pub(crate) links: Links,
     pub(crate) trust: Trust,
     pub(crate) invites: Arc<Invites>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) joins: Joins,
-    client: Arc<SecureClient>,
     server: Arc<SecureServer>,
     guard: Arc<Guard>,
-    transports: Mutex<Vec<Arc<dyn SyncTransport>>>,
     servers: tokio::sync::Mutex<Vec<Box<dyn ServerHandle>>>,
 }
 
@@ -82,18 +81,20 @@ impl Sync {
         let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
         let server = SecureServer::new(identity.clone(), Arc::new(guarded));
         Ok(Self(Arc::new(Inner {
-            client: Arc::new(SecureClient::new(identity).with_proving_transport(QUIC)),
+            links: Links::new(
+                SecureClient::new(identity).with_proving_transport(QUIC),
+                peers,
+                Arc::clone(&config.timer),
+            ),
             server: Arc::new(server.with_guard(Arc::clone(&guard))),
             guard,
             joins: Joins::new(storage.clone()),
             config,
             storage,
-            peers,
             trust,
             invites,
             requests,
             refusals,
-            transports: Mutex::default(),
             servers: tokio::sync::Mutex::default(),
         })))
     }
@@ -104,7 +105,7 @@ impl Sync {
 
     /// Adds a transport: from now on peers can be reached over it.
     pub fn register_transport(&self, transport: Arc<dyn SyncTransport>) {
-        self.transports().push(transport);
+        self.0.links.register(transport);
     }
 
     /// Listens on one registered transport; answers where. To be asked for after each start.
@@ -118,12 +119,7 @@ impl Sync {
         &self,
         transport_type: &str,
     ) -> Result<Vec<PeerAddress>, SyncError> {
-        let found = self
-            .transports()
-            .iter()
-            .find(|t| t.transport_type() == transport_type)
-            .cloned();
-        let transport = found.ok_or_else(|| no_transport(transport_type))?;
+        let transport = self.0.links.transport(transport_type)?;
         open_all(&self.0.storage).await?;
         let server = transport.start_server(self.0.server.clone()).await;
         let server = server.map_err(|e| SyncError::new(SyncErrorKind::Invalid, e.to_string()))?;
@@ -168,7 +164,7 @@ impl Sync {
     /// # Cancel safety
     /// Nothing happens.
     pub async fn peers(&self) -> Result<Vec<SyncPeerInfo>, SyncError> {
-        Ok(self.0.peers.all().await?)
+        Ok(self.0.links.peers().all().await?)
     }
 
     /// The peers that this device has synced a database with, the last one first.
@@ -179,7 +175,7 @@ impl Sync {
     /// # Cancel safety
     /// Nothing happens.
     pub async fn peers_of(&self, database: DatabaseId) -> Result<Vec<SyncPeerInfo>, SyncError> {
-        Ok(self.0.peers.of(database).await?)
+        Ok(self.0.links.peers().of(database).await?)
     }
 
     /// Checks that a peer answers and speaks a version that this device speaks, and who it is.
@@ -190,7 +186,7 @@ impl Sync {
     /// # Cancel safety
     /// Nothing happens.
     pub async fn connect_to_peer(&self, to: &PeerAddress) -> Result<PublicKey, SyncError> {
-        greet(&self.connection(to)?, &self.0.peers).await
+        self.0.links.greet(&self.connection(to)?).await
     }
 
     /// The databases of a peer that this device may read.
@@ -249,11 +245,18 @@ impl Sync {
         let connection = connection.pinned(peer);
         // Whoever joins may not hold yet what gives the ticket's key its level.
         let is_joining = replica.frontier().count == 0
-            || to.key.is_some() && self.0.peers.of(database).await?.is_empty();
+            || to.key.is_some() && self.0.links.peers().of(database).await?.is_empty();
         if !is_joining {
             check_level(&replica, &peer)?;
         }
-        let pulled = pull(&connection, &self.0.peers, &replica, peer, is_joining).await?;
+        let pulled = pull(
+            &connection,
+            self.0.links.peers(),
+            &replica,
+            peer,
+            is_joining,
+        )
+        .await?;
         check_level(&replica, &peer)?;
         let pushed = self
             .push_rest(&connection, &replica, &peer, &pulled)
@@ -262,7 +265,8 @@ impl Sync {
         let all_sent = pushed.sent > 0 && pushed.refused.is_empty() && !pushed.is_over_quota;
         let is_equal = pulled.answer.tips_digest == end || all_sent;
         self.0
-            .peers
+            .links
+            .peers()
             .remember(database, peer, to, is_equal.then_some(end))
             .await?;
         let (bytes_in, bytes_out, round_trips) = connection.counted();
@@ -313,12 +317,12 @@ impl Sync {
         connection: &Connection,
         replica: &Database,
     ) -> Result<PublicKey, SyncError> {
-        let key = greet(connection, &self.0.peers).await?;
+        let key = self.0.links.greet(connection).await?;
         let settings = self.0.trust.settings(Some(replica.id())).await?;
         let is_known = settings.policy == TrustPolicy::Open
             || may_carry(replica, &key)
             || self.0.trust.is_trusted(&key).await?
-            || self.0.peers.get(&key).await?.is_some();
+            || self.0.links.peers().get(&key).await?.is_some();
         match is_known {
             true => Ok(key),
             false => Err(SyncError::unknown_peer(&key)),
@@ -326,46 +330,7 @@ impl Sync {
     }
 
     pub(crate) fn connection(&self, to: &PeerAddress) -> Result<Connection, SyncError> {
-        let transports = self.transports();
-        let transport = transports
-            .iter()
-            .find(|t| t.can_handle_address(&to.address));
-        let transport = transport.ok_or_else(|| no_transport(to.address.scheme()))?;
-        let client = Arc::clone(&self.0.client);
-        let timer = Arc::clone(&self.0.config.timer);
-        let transport = Arc::clone(transport);
-        Ok(Connection::new(client, transport, to.clone(), timer))
-    }
-
-    fn transports(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn SyncTransport>>> {
-        // A panic elsewhere leaves a list that is whole.
-        self.0
-            .transports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Asks who answers, and in which version.
-async fn greet(connection: &Connection, peers: &Peers) -> Result<PublicKey, SyncError> {
-    let hello = Hello {
-        versions: SUPPORTED_VERSIONS,
-        capabilities: Vec::new(),
-        listen: Vec::new(),
-    };
-    let mut answer = connection.request(&Request::Hello(hello)).await?;
-    match answer.expect().await? {
-        Answer::Hello(theirs) if theirs.version == SUPPORTED_VERSIONS.max => {
-            peers.learn(answer.peer, &theirs.listen).await?;
-            Ok(answer.peer)
-        }
-        Answer::Refused(Refusal::Versions(range)) => Err(SyncError::versions(range)),
-        Answer::Refused(Refusal::Limited { limit, wait_millis }) => {
-            Err(SyncError::limited(&limit, wait_millis))
-        }
-        _ => Err(SyncError::protocol(
-            "the peer answers a greeting with something else",
-        )),
+        self.0.links.connection(to)
     }
 }
 
@@ -374,11 +339,4 @@ fn check_level(replica: &Database, peer: &PublicKey) -> Result<(), SyncError> {
         true => Ok(()),
         false => Err(SyncError::no_level(replica.id(), peer)),
     }
-}
-
-fn no_transport(scheme: &str) -> SyncError {
-    SyncError::new(
-        SyncErrorKind::Invalid,
-        format!("no transport is set up for it. type=`{scheme}`"),
-    )
 }
