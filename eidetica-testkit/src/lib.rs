@@ -16,6 +16,8 @@ pub mod fuzz;
 pub mod golden;
 #[cfg(feature = "core")]
 pub mod oracle;
+#[cfg(feature = "sync")]
+pub mod sim;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "transport")]
