@@ -211,7 +211,7 @@ impl Database {
         let mut maker = Maker {
             database: self,
             snapshot: &*snapshot,
-            chunk: Chunk::new(self, &*snapshot, None, Progress::default()),
+            chunk: Chunk::new(self, &*snapshot, Source::LOCAL, Progress::default()),
             made: BTreeMap::new(),
             written: Vec::new(),
         };
@@ -353,7 +353,7 @@ impl Maker<'_> {
         self.made.insert(entry.id(), place);
         let arrival = Arrival(state.count);
         let refuse = |message: String| StoreError::new(StoreErrorKind::Permission, message);
-        match self.chunk.add(state, &entry, Source::LOCAL).await? {
+        match self.chunk.add(state, &entry).await? {
             Added::Applied if !is_void_change(state, &entry) => {
                 self.written.push((arrival, Arc::clone(written)));
                 Ok(())

@@ -182,6 +182,18 @@ impl Database {
         self.0.summary.subscribe()
     }
 
+    /// By which number the log names a device as the one that entries came from.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// The device has the number or not.
+    pub async fn source(&self, device: &PublicKey) -> Result<Source, StoreError> {
+        let engine = &self.0.engine;
+        engine.sources.of(&*engine.backend, device).await
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
@@ -234,16 +246,27 @@ impl Database {
     /// # Cancel safety
     /// A prefix of the offer's commits happens, each whole or not at all.
     pub async fn ingest(&self, offer: Offer) -> Result<IngestReport, StoreError> {
+        let quota = self.0.engine.void_entries;
+        let quota = offer.source.is_peer().then_some(quota);
+        self.take_in(offer, quota).await
+    }
+
+    /// Ingests entries that were here before, or that nobody sent: no quota holds for them.
+    pub(crate) async fn take_back(&self, offer: Offer) -> Result<IngestReport, StoreError> {
+        self.take_in(offer, None).await
+    }
+
+    async fn take_in(&self, offer: Offer, quota: Option<u64>) -> Result<IngestReport, StoreError> {
         let mut guard = self.0.state.lock().await;
         let mut state = self.take(&mut guard).await?;
-        let source = offer.source.unwrap_or(Source::LOCAL);
         let mut entries = &offer.entries[..];
         let mut progress = Progress::new(offer.failed);
         let mut extra = Some(offer.extra);
         let (mut left_out, mut most) = (HashSet::new(), usize::MAX);
         while let Some(rows) = extra.take() {
             let snapshot = self.0.engine.backend.snapshot().await?;
-            let mut chunk = Chunk::new(self, &*snapshot, offer.peer, progress.clone());
+            let mut chunk = Chunk::new(self, &*snapshot, offer.source, progress.clone());
+            chunk.set_quota(quota);
             let is_again = !left_out.is_empty();
             chunk.leave_out(std::mem::take(&mut left_out));
             let mut count = 0;
@@ -251,7 +274,7 @@ impl Database {
                 && count < most
                 && !chunk.is_full()
             {
-                chunk.add(&mut state, entry, source).await?;
+                chunk.add(&mut state, entry).await?;
                 count += 1;
             }
             if !is_again {
@@ -381,11 +404,14 @@ impl Database {
     }
 
     fn show(&self, summary: Summary) {
-        self.0.summary.send_if_modified(|now| {
+        let is_news = self.0.summary.send_if_modified(|now| {
             let changed = *now != summary;
             *now = summary;
             changed
         });
+        if is_news {
+            self.0.engine.durable.tell(self.0.id);
+        }
     }
 
     /// What a flush that begins now makes durable.

@@ -1,16 +1,16 @@
 //! Owns reading the entries that others have not seen, a chunk at a time, without a look at what
 //! they have seen where that is most of the log. To whom they are sent is the callers'.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use eidetica_core::{Arrival, EntryId, SignedEntry};
 
 use crate::{
-    Database, Snapshot, StoreError, Summary,
+    Database, Snapshot, Source, StoreError, Summary,
     clock::Clock,
     node::{NodeFields, StoredRow},
-    rows::corrupt,
-    state::{SCAN_BYTES, log_chunk},
+    rows::{self, corrupt},
+    state::{SCAN_BYTES, log_chunk, scan_all},
     walk::{is_shorter, walk},
 };
 
@@ -61,6 +61,8 @@ impl Database {
             seen,
             within: None,
             listed,
+            not_from: None,
+            without_void: false,
             next: from,
             end,
         })
@@ -80,11 +82,29 @@ pub struct Difference {
     within: Option<Clock>,
     /// Every arrival of it that is left, where they are few in a long log.
     listed: Option<Arc<[Arrival]>>,
+    /// Where entries come from that are left out.
+    not_from: Option<Source>,
+    /// Whether to leave out those without effect.
+    without_void: bool,
     next: Arrival,
     end: Arrival,
 }
 
 impl Difference {
+    /// Leaves out what came from somewhere, such as those to whom it is sent.
+    #[must_use]
+    pub fn not_from(mut self, source: Source) -> Self {
+        self.not_from = Some(source);
+        self
+    }
+
+    /// Leaves out the entries that are void by all that is here when they are read.
+    #[must_use]
+    pub fn without_void(mut self) -> Self {
+        self.without_void = true;
+        self
+    }
+
     /// Leaves only the entries among `ids` and those in their past.
     ///
     /// # Errors
@@ -100,7 +120,10 @@ impl Difference {
 
     fn contains(&self, arrival: Arrival, fields: &NodeFields) -> bool {
         let covers = |clock: &Clock| is_within(clock, fields);
-        arrival < self.end && !covers(&self.seen) && self.within.as_ref().is_none_or(covers)
+        arrival < self.end
+            && self.not_from != Some(fields.source)
+            && !covers(&self.seen)
+            && self.within.as_ref().is_none_or(covers)
     }
 
     /// At most `max` entries that follow, in order of arrival; none at the end.
@@ -124,13 +147,14 @@ impl Difference {
             if chunk.is_empty() {
                 next = self.end;
             }
+            let void = self.void_among(&*snapshot, &chunk).await?;
             for (arrival, row) in chunk {
                 // Payloads with rows of their own do not count among the bytes of a scan.
                 if bytes > SCAN_BYTES {
                     break;
                 }
                 next = Arrival(arrival.0 + 1);
-                if self.contains(arrival, &row.fields) {
+                if self.contains(arrival, &row.fields) && !void.contains(&arrival) {
                     let entry = nodes.entry(&*snapshot, arrival, row).await?;
                     bytes += entry
                         .payloads()
@@ -160,6 +184,28 @@ impl Difference {
         let arrivals = &left[..left.len().min(max)];
         let rows = self.database.nodes().rows(snapshot, arrivals).await?;
         Ok(arrivals.iter().copied().zip(rows).collect())
+    }
+
+    /// The void entries among rows, where they are to be left out.
+    async fn void_among(
+        &self,
+        snapshot: &dyn Snapshot,
+        among: &[(Arrival, StoredRow)],
+    ) -> Result<BTreeSet<Arrival>, StoreError> {
+        let (Some((first, _)), Some((last, _))) = (among.first(), among.last()) else {
+            return Ok(BTreeSet::new());
+        };
+        if !self.without_void {
+            return Ok(BTreeSet::new());
+        }
+        let mut range = rows::void_keys(self.database.number());
+        range.start = rows::void_key(self.database.number(), *first).bytes;
+        range.end = Some(rows::void_key(self.database.number(), Arrival(last.0 + 1)).bytes);
+        let found = scan_all(snapshot, range).await?;
+        let found = found
+            .iter()
+            .map(|(key, _)| rows::last_u64(key).map(Arrival));
+        found.collect()
     }
 
     /// The arrival up to which everything has been handed out.

@@ -14,6 +14,7 @@ use crate::{
     Key, KeyRange, Order, Snapshot, Space, Storage, StoreError,
     kind::Kinds,
     rows::{self, DatabaseNo, DatabaseRow},
+    sources::Numbers,
     state::{SCAN_BYTES, SCAN_ROWS, scan_all},
 };
 
@@ -61,6 +62,10 @@ impl Storage {
     pub async fn doctor(&self) -> Result<Vec<Problem>, StoreError> {
         let snapshot = self.backend().snapshot().await?;
         let mut problems = Vec::new();
+        let devices = Numbers::load(&*snapshot).await?;
+        let damaged = devices.damaged.iter();
+        let rule = "row names no device, or one that has another number";
+        problems.extend(damaged.map(|key| stray(Space::Sys, key.clone(), rule)));
         let mut numbers = BTreeSet::new();
         for (key, value) in scan_all(&*snapshot, rows::database_keys()).await? {
             let Some((id, row)) = read_database_row(&key, &value) else {
@@ -71,7 +76,7 @@ impl Storage {
                 problems.push(stray(Space::Sys, key, "two databases have one number"));
                 continue;
             }
-            let mut checkup = Checkup::new(&*snapshot, self.kinds(), id, row.number);
+            let mut checkup = Checkup::new(&*snapshot, self.kinds(), &devices, id, row.number);
             checkup.run().await?;
             problems.append(&mut checkup.problems);
         }
@@ -110,6 +115,7 @@ fn stray(space: Space, key: Vec<u8>, rule: &str) -> Problem {
 struct Checkup<'a> {
     snapshot: &'a dyn Snapshot,
     kinds: &'a Kinds,
+    devices: &'a Numbers,
     id: DatabaseId,
     number: DatabaseNo,
     problems: Vec<Problem>,
@@ -121,12 +127,14 @@ impl<'a> Checkup<'a> {
     fn new(
         snapshot: &'a dyn Snapshot,
         kinds: &'a Kinds,
+        devices: &'a Numbers,
         id: DatabaseId,
         number: DatabaseNo,
     ) -> Self {
         Self {
             snapshot,
             kinds,
+            devices,
             id,
             number,
             problems: Vec::new(),

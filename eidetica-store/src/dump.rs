@@ -153,7 +153,7 @@ impl Storage {
             entries.map_err(|e| damaged("an entry is not its author's").with_source(e))?;
         let offer = Offer {
             entries,
-            source: Some(Source::REMOTE),
+            source: Source::REMOTE,
             ..Offer::default()
         };
         let report = self.attach(of.database).await?.ingest(offer).await?;

@@ -5,7 +5,9 @@ use std::{fmt, num::NonZeroU64, sync::Arc};
 use eidetica_core::{Entropy, SecretKey, Timestamp, WallClock};
 use eidetica_crdt::RowId;
 
-use crate::{Backend, Durability, Kinds, feed::Feed, row_ids::RowIds};
+use crate::{
+    Backend, Durability, Kinds, durable::Durable, feed::Feed, row_ids::RowIds, sources::Sources,
+};
 
 /// What databases share: the backend, the device key, the clock, chance and the kinds.
 pub(crate) struct Engine {
@@ -23,6 +25,9 @@ pub(crate) struct Engine {
     /// Rows that are loaded to be removed.
     pub(crate) cleared_rows: usize,
     pub(crate) feed: Feed,
+    /// Who is told of what has become durable.
+    pub(crate) durable: Durable,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) row_ids: RowIds,
 }
 
@@ -54,6 +59,8 @@ impl Engine {
             entropy: Arc::clone(&self.entropy),
             device: self.device.clone(),
             feed: Feed::default(),
+            durable: Durable::default(),
+            sources: Arc::clone(&self.sources),
             row_ids: RowIds::default(),
             ..*self
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use eidetica_core::{Arrival, EntryId, PublicKey, SignedEntry, VerifiedEntry};
+use eidetica_core::{Arrival, EntryId, SignedEntry, VerifiedEntry};
 
 use crate::{
     Database, Durability, Refusal, Rule, Snapshot, Source, StoreError, WriteBatch,
@@ -25,11 +25,9 @@ pub struct Offer {
     pub entries: Vec<VerifiedEntry>,
     /// Entries of the same stream that failed verification; what descends from them is refused.
     pub failed: Vec<Refusal>,
-    /// Where they come from.
-    pub source: Option<Source>,
-    /// The device that sent them, for those who are told of the change. What a device sends is
-    /// under a quota of void entries.
-    pub peer: Option<PublicKey>,
+    /// Where they come from: this device unless it is said. What another device sends is under a
+    /// quota of void entries.
+    pub source: Source,
     /// Rows of the caller, such as cursors, that go into the same commit; left out if an entry
     /// is incomplete or over a quota, so that no cursor leads beyond it.
     pub extra: WriteBatch,
@@ -71,7 +69,8 @@ pub(crate) struct Chunk<'a> {
     recording: Option<Recording>,
     /// The tips before the first entry.
     before: Option<Vec<EntryId>>,
-    /// What came in, where it comes from a device.
+    source: Source,
+    /// What came in, where it is under a quota.
     arrivals: Option<Arrivals>,
     /// Entries that are not to be stored.
     left_out: HashSet<EntryId>,
@@ -121,11 +120,12 @@ impl<'a> Chunk<'a> {
     pub(crate) fn new(
         database: &'a Database,
         snapshot: &'a dyn Snapshot,
-        peer: Option<PublicKey>,
+        source: Source,
         progress: Progress,
     ) -> Self {
         let is_watched = database.engine().feed.is_watched(database.id());
-        let recording = is_watched.then(|| Recording::new(peer));
+        let recording =
+            is_watched.then(|| Recording::new(database.engine().sources.device(source)));
         Self {
             database,
             snapshot,
@@ -137,7 +137,8 @@ impl<'a> Chunk<'a> {
             },
             recording,
             before: None,
-            arrivals: peer.map(|_| Arrivals::default()),
+            source,
+            arrivals: None,
             left_out: HashSet::new(),
             batch: WriteBatch::new(),
             extra: WriteBatch::new(),
@@ -151,6 +152,11 @@ impl<'a> Chunk<'a> {
     /// Whether the chunk should be committed before more is added.
     pub(crate) fn is_full(&self) -> bool {
         self.weight >= FULL_BYTES || self.recording.as_ref().is_some_and(Recording::is_full)
+    }
+
+    /// How many void entries of an author are taken; [`Chunk::over_quota`] finds the others.
+    pub(crate) fn set_quota(&mut self, most: Option<u64>) {
+        self.arrivals = most.map(Arrivals::new);
     }
 
     /// Leaves entries out that are over a quota.
@@ -167,10 +173,9 @@ impl<'a> Chunk<'a> {
             return Ok(HashSet::new());
         };
         let wanted = self.database.wanted().clone();
-        let most = self.database.engine().void_entries;
         let nodes = self.database.nodes();
         arrivals
-            .over_quota(state, nodes, self.snapshot, &wanted, most)
+            .over_quota(state, nodes, self.snapshot, &wanted)
             .await
     }
 
@@ -184,7 +189,6 @@ impl<'a> Chunk<'a> {
         &mut self,
         state: &mut State,
         entry: &VerifiedEntry,
-        source: Source,
     ) -> Result<Added, StoreError> {
         let nodes = self.database.nodes();
         let progress = &mut self.progress;
@@ -200,7 +204,7 @@ impl<'a> Chunk<'a> {
             self.snapshot,
             &progress.refused,
             entry,
-            source,
+            self.source,
         )
         .await?
         {

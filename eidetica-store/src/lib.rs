@@ -15,6 +15,7 @@ mod doc_store;
 mod doctor;
 mod draft;
 mod dump;
+mod durable;
 mod engine;
 mod feed;
 mod history;
@@ -37,6 +38,7 @@ mod refusal;
 mod repair;
 mod row_ids;
 mod rows;
+mod sources;
 mod state;
 mod storage;
 mod stores;
@@ -62,6 +64,7 @@ pub use crate::{
     doc_store::{DatabaseAt, DocStore, SettingsStore},
     doctor::Problem,
     dump::{DumpProgress, Restored},
+    durable::OnDurable,
     feed::{Change, ChangeCause, Notice, Origin, StoreChange, Subscription},
     history::{Changes, Diff, EntryChanges, StoreDiff},
     index::{DeclaredIndex, Index},

@@ -36,7 +36,9 @@ pub(crate) const CHANGES_AUTH: u8 = 1;
 pub(crate) const CHANGES_RESERVED: u8 = 2;
 
 /// Where an entry came from: the number of a peer in this data, or this device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Source(pub(crate) u32);
 
 impl Source {
@@ -44,6 +46,11 @@ impl Source {
     pub const LOCAL: Self = Self(0);
     /// Received, from nobody in particular.
     pub const REMOTE: Self = Self(1);
+
+    /// Whether it is a device that has a number: [`Database::source`](crate::Database::source).
+    pub(crate) fn is_peer(self) -> bool {
+        self > Self::REMOTE
+    }
 }
 
 /// A clock as its difference from the parent of greatest height, or whole.

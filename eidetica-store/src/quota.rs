@@ -39,14 +39,24 @@ pub(crate) const MAX_VOID_ENTRIES: u64 = 1024;
 const MAX_WANTED: usize = 4096;
 
 /// The members of a chunk, as they came in, and what lacks a parent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arrivals {
+    /// Void entries of an author that are taken.
+    most: u64,
     /// With whether it was void when it came.
     placed: Vec<(Arc<Node>, bool)>,
     waiting: Vec<(PublicKey, Incomplete)>,
 }
 
 impl Arrivals {
+    pub(crate) fn new(most: u64) -> Self {
+        Self {
+            most,
+            placed: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
     /// Notes a new member.
     pub(crate) fn place(&mut self, state: &State, node: &Arc<Node>, is_void: bool) {
         let is_beside = node.clock.seen() <= node.arrival.0;
@@ -70,7 +80,6 @@ impl Arrivals {
         nodes: &Nodes,
         snapshot: &dyn Snapshot,
         wanted: &HashSet<EntryId>,
-        max: u64,
     ) -> Result<HashSet<EntryId>, StoreError> {
         let auth = state.auth_all();
         let candidates = self.placed.iter().filter(|(node, was_void)| {
@@ -95,7 +104,7 @@ impl Arrivals {
             }
             let account = account(state, &authority, node.fields.author);
             let count = counts.entry(account).or_insert(0);
-            let is_kept = needed.contains(&node.arrival) || *count < max;
+            let is_kept = needed.contains(&node.arrival) || *count < self.most;
             if is_kept && !parents(node).any(|parent| left_out.contains(&parent)) {
                 *count += 1;
             } else {

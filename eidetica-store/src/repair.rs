@@ -148,7 +148,8 @@ struct Repair<'a> {
 }
 
 impl Repair<'_> {
-    /// Removes rows without a number, and numbers without entries, so that new numbers are free.
+    /// Removes rows without a number or a device, and numbers without entries, so that new numbers
+    /// are free.
     async fn remove_junk(&mut self) -> Result<(), StoreError> {
         let mut batch = WriteBatch::new();
         for key in &self.survey.keys {
@@ -156,6 +157,7 @@ impl Repair<'_> {
         }
         self.report.removed_rows += self.survey.keys.len() as u64;
         self.commit(batch).await?;
+        self.storage.engine().sources.forget();
         for number in self.survey.numbers_without_entries.clone() {
             for range in rows::all_of(number) {
                 self.remove_all(range).await?;

@@ -17,6 +17,7 @@ use eidetica_crdt::{Doc, DocOp, Path, Scalar};
 use crate::{
     Backend, Database, Durability, KeyKeeper, KeyRange, Kinds, Offer, Order, Snapshot,
     StorageOptions, StoreError, StoreErrorKind, Subscription, WriteBatch,
+    durable::Durable,
     engine::Engine,
     feed::{Feed, Filter},
     kind::doc_kind,
@@ -83,6 +84,8 @@ impl Storage {
             void_entries: options.void_entries,
             cleared_rows: options.cleared_rows,
             feed: Feed::default(),
+            durable: Durable::default(),
+            sources: Arc::default(),
             row_ids: RowIds::default(),
         });
         let databases = Arc::new(Mutex::new(Databases {

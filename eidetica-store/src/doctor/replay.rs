@@ -169,6 +169,13 @@ impl Checkup<'_> {
         };
         let (entry, source) = (&row.entry, row.fields.source);
         let node = admit(&mut replay.state, entry, &parents, past, source);
+        if !self.devices.contains(source) {
+            self.report(
+                Space::Log,
+                &row.key,
+                "the device that it came from has no row",
+            );
+        }
         if let Some(field) = difference(&node.fields, &row.fields) {
             self.report(Space::Log, &row.key, format!("{field} does not follow"));
         }

@@ -162,7 +162,12 @@ impl Repair<'_> {
             Ok(row) => row,
             Err(_) => return Ok(salvaged.lose(arrival, None, "row cannot be read")),
         };
-        let (source, parents) = (row.fields.source, row.fields.parents.clone());
+        let is_known = self.survey.devices.contains(row.fields.source);
+        let source = match is_known {
+            true => row.fields.source,
+            false => Source::REMOTE,
+        };
+        let parents = row.fields.parents.clone();
         let entry = match nodes.entry(self.snapshot, arrival, row).await {
             Ok(entry) => entry,
             Err(error) if *error.kind() == StoreErrorKind::Corrupt => {
@@ -231,11 +236,11 @@ impl Repair<'_> {
     ) -> Result<(), StoreError> {
         let offer = Offer {
             entries,
-            source: Some(source),
+            source,
             ..Offer::default()
         };
         let target = self.target(id, salvaged.number).await?;
-        let report = target.database.ingest(offer).await?;
+        let report = target.database.take_back(offer).await?;
         target.is_filled |= report.stored > 0;
         salvaged.of = Some(id);
         salvaged.stored += report.stored;

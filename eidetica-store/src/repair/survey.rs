@@ -9,6 +9,7 @@ use crate::{
     Key, Order, Problem, Snapshot, Space, StoreError,
     doctor::{Strays, read_database_row},
     rows::{self, DatabaseNo},
+    sources::Numbers,
     state::scan_all,
 };
 
@@ -22,8 +23,10 @@ pub(super) struct Survey {
     pub(super) sources: BTreeMap<DatabaseNo, u64>,
     /// Numbers of no database that hold no entry.
     pub(super) numbers_without_entries: BTreeSet<DatabaseNo>,
-    /// Keys without a number.
+    /// Keys without a number, and rows that name no device.
     pub(super) keys: Vec<Key>,
+    /// The devices that entries may have come from.
+    pub(super) devices: Numbers,
     /// The rows `sys/db/…` as they are.
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Those of them that can be read.
@@ -51,6 +54,10 @@ impl Survey {
         survey.damaged.extend(disputed.copied());
         let strays = Strays::find(snapshot, &claims.keys().copied().collect()).await?;
         survey.keys = strays.keys;
+        survey.devices = Numbers::load(snapshot).await?;
+        let damaged = survey.devices.damaged.iter();
+        let damaged = damaged.map(|key| Key::new(Space::Sys, key.clone()));
+        survey.keys.extend(damaged);
         for number in strays.numbers {
             match entries(snapshot, number).await? {
                 0 => survey.numbers_without_entries.insert(number),

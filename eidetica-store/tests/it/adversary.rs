@@ -9,7 +9,7 @@ mod quota;
 use std::sync::Arc;
 
 use eidetica_core::{PublicKey, SecretKey, VerifiedEntry, authority::AuthOperation};
-use eidetica_store::{Database, IngestReport, Offer, Source, Storage, StorageOptions};
+use eidetica_store::{Database, IngestReport, Offer, Storage, StorageOptions};
 use eidetica_testkit::{
     SeededEntropy, SimClock,
     entries::{auth_change, child, device_key},
@@ -34,8 +34,7 @@ async fn empty_with(root: &VerifiedEntry, options: StorageOptions) -> Database {
 async fn send(database: &Database, entries: &[VerifiedEntry]) -> IngestReport {
     let offer = Offer {
         entries: entries.to_vec(),
-        source: Some(Source::REMOTE),
-        peer: Some(peer()),
+        source: database.source(&peer()).await.unwrap(),
         ..Offer::default()
     };
     database.ingest(offer).await.unwrap()

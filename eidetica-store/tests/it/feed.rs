@@ -8,9 +8,7 @@ use eidetica_core::{
     authority::{AuthOperation, Level},
 };
 use eidetica_crdt::{DocOp, Row, Scalar, Value};
-use eidetica_store::{
-    Change, ChangeCause, Database, Notice, Offer, Origin, Source, Storage, Subscription,
-};
+use eidetica_store::{Change, ChangeCause, Database, Notice, Offer, Origin, Storage, Subscription};
 use eidetica_testkit::{
     arb::history::{DeviceHistory, device_histories, doc_change},
     entries::{auth_change, child, database_of, device_key, root},
@@ -145,8 +143,7 @@ fn a_change_says_whether_it_was_made_here_and_else_who_sent_it() {
         let entries = [root, entry].map(|entry| entry.verify().unwrap());
         let offer = Offer {
             entries: entries.into(),
-            source: Some(Source::REMOTE),
-            peer: Some(peer),
+            source: other.source(&peer).await.unwrap(),
             ..Offer::default()
         };
         other.ingest(offer).await.unwrap();

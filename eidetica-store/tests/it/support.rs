@@ -51,7 +51,7 @@ pub(crate) async fn empty(id: DatabaseId) -> Database {
 pub(crate) async fn offer(database: &Database, entries: Vec<VerifiedEntry>) -> IngestReport {
     let offer = Offer {
         entries,
-        source: Some(Source::REMOTE),
+        source: Source::REMOTE,
         ..Offer::default()
     };
     database.ingest(offer).await.unwrap()

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use eidetica_core::{PublicKey, SignedEntry, VerifiedEntry, VerifyError, verify_batch};
-use eidetica_store::{Database, Incomplete, Offer, Refusal, Rule, Source};
+use eidetica_store::{Database, Incomplete, Offer, Refusal, Rule};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
@@ -154,8 +154,7 @@ impl Intake {
             )
         })?;
         let mut offer = Offer {
-            source: Some(Source::REMOTE),
-            peer: Some(self.peer),
+            source: self.database.source(&self.peer).await?,
             ..Offer::default()
         };
         offer.failed = std::mem::take(&mut self.failed);

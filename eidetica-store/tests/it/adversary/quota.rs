@@ -8,7 +8,7 @@ use eidetica_core::{
     authority::{AuthOperation, Level},
 };
 use eidetica_crdt::Value;
-use eidetica_store::{Database, Key, Offer, Source, Space, StorageOptions, WriteBatch};
+use eidetica_store::{Database, Key, Offer, Space, StorageOptions, WriteBatch};
 use eidetica_testkit::{
     arb::history::{DeviceHistory, device_histories},
     entries::root,
@@ -214,8 +214,7 @@ fn no_cursor_leads_beyond_what_is_over_the_quota() {
             extra.put(key.clone(), vec![1]);
             let offer = Offer {
                 entries: it.writes.clone(),
-                source: Some(Source::REMOTE),
-                peer: Some(peer()),
+                source: database.source(&peer()).await.unwrap(),
                 extra,
                 ..Offer::default()
             };
