@@ -118,6 +118,13 @@ impl Difference {
         Ok(self)
     }
 
+    /// Leaves only the entries before an arrival.
+    #[must_use]
+    pub fn until(mut self, end: Arrival) -> Self {
+        self.end = self.end.min(end);
+        self
+    }
+
     fn contains(&self, arrival: Arrival, fields: &NodeFields) -> bool {
         let covers = |clock: &Clock| is_within(clock, fields);
         arrival < self.end

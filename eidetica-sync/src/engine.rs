@@ -6,12 +6,14 @@ mod check;
 mod connection;
 mod denied;
 mod error;
+mod exchange;
 #[cfg(test)]
 mod fixture;
 mod invites;
 mod joining;
 mod links;
 mod peers;
+mod progress;
 mod pull;
 mod push;
 mod report;
@@ -26,6 +28,7 @@ pub use self::{
     check::{check_rows, remove_damaged_rows},
     denied::Denied,
     error::{SyncError, SyncErrorKind},
+    exchange::Direction,
     invites::{
         Invite, InviteFault, InviteOptions, InviteState, MAX_INVITE_USES, MAX_INVITE_VALIDITY,
         MAX_INVITES, RefusedRedemption,

@@ -1,21 +1,14 @@
 //! Owns asking one peer: requests through the channel, answers frame by frame with deadlines
 //! and counted bytes.
 
-use std::{
-    future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, PeerAddress, SyncTransport};
 
 use crate::{
     Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient, Timer,
-    engine::{SyncError, SyncErrorKind},
+    engine::{SyncError, SyncErrorKind, progress::Progress},
     timer::within,
 };
 
@@ -29,14 +22,7 @@ pub(crate) struct Connection {
     transport: Arc<dyn SyncTransport>,
     address: PeerAddress,
     timer: Arc<dyn Timer>,
-    counters: Arc<Counters>,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-    requests: AtomicU64,
+    progress: Arc<Progress>,
 }
 
 /// An answer that is being read.
@@ -44,7 +30,7 @@ pub(crate) struct AnswerStream {
     pub(crate) peer: PublicKey,
     frames: FrameStream,
     timer: Arc<dyn Timer>,
-    counters: Arc<Counters>,
+    progress: Arc<Progress>,
 }
 
 impl Connection {
@@ -59,7 +45,7 @@ impl Connection {
             transport,
             address,
             timer,
-            counters: Arc::default(),
+            progress: Arc::default(),
         }
     }
 
@@ -69,9 +55,32 @@ impl Connection {
         self
     }
 
+    /// The same connection, whose bytes and requests count towards an exchange.
+    pub(crate) fn counted_by(&self, progress: &Arc<Progress>) -> Self {
+        Self {
+            client: Arc::clone(&self.client),
+            transport: Arc::clone(&self.transport),
+            address: self.address.clone(),
+            timer: self.timer(),
+            progress: Arc::clone(progress),
+        }
+    }
+
+    pub(crate) fn timer(&self) -> Arc<dyn Timer> {
+        Arc::clone(&self.timer)
+    }
+
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    pub(crate) fn address(&self) -> &PeerAddress {
+        &self.address
+    }
+
     pub(crate) async fn request(&self, request: &Request) -> Result<AnswerStream, SyncError> {
         let bytes = request.encode();
-        self.count(&bytes);
+        self.progress.asked(bytes.len());
         let asked = self.client.request(&*self.transport, &self.address, bytes);
         self.answer(asked).await
     }
@@ -83,23 +92,13 @@ impl Connection {
     ) -> Result<AnswerStream, SyncError> {
         let make = |channel| {
             let bytes = request(channel).encode();
-            self.count(&bytes);
+            self.progress.asked(bytes.len());
             bytes
         };
         let asked = self
             .client
             .bound_request(&*self.transport, &self.address, make);
         self.answer(asked).await
-    }
-
-    fn count(&self, request: &[u8]) {
-        let Counters {
-            requests,
-            bytes_out,
-            ..
-        } = &*self.counters;
-        requests.fetch_add(1, Relaxed);
-        bytes_out.fetch_add(request.len() as u64, Relaxed);
     }
 
     async fn answer(
@@ -113,22 +112,8 @@ impl Connection {
             peer,
             frames,
             timer: Arc::clone(&self.timer),
-            counters: Arc::clone(&self.counters),
+            progress: Arc::clone(&self.progress),
         })
-    }
-
-    /// Bytes in, bytes out, requests.
-    pub(crate) fn counted(&self) -> (u64, u64, u64) {
-        let Counters {
-            bytes_in,
-            bytes_out,
-            requests,
-        } = &*self.counters;
-        (
-            bytes_in.load(Relaxed),
-            bytes_out.load(Relaxed),
-            requests.load(Relaxed),
-        )
     }
 }
 
@@ -141,9 +126,7 @@ impl AnswerStream {
             None => Ok(None),
             Some(frame) => {
                 let frame = frame.map_err(|e| SyncError::from(ChannelError::from(e)))?;
-                self.counters
-                    .bytes_in
-                    .fetch_add(frame.len() as u64, Relaxed);
+                self.progress.answered(frame.len());
                 Ok(Some(Answer::decode(&frame)?))
             }
         }

@@ -40,6 +40,10 @@ impl Peers {
         Self { storage }
     }
 
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     pub(crate) async fn all(&self) -> Result<Vec<SyncPeerInfo>, StoreError> {
         let rows = self.storage.rows(PEER).await?;
         Ok(rows

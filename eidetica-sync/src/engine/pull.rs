@@ -1,7 +1,10 @@
 //! Owns the asking side of `Open`: what this device lacks, committed as it comes.
 
-use eidetica_core::PublicKey;
-use eidetica_store::Database;
+use std::sync::Arc;
+
+use eidetica_core::{EntryId, PublicKey};
+use eidetica_store::{Database, Summary};
+use tokio::sync::oneshot;
 
 use crate::{
     Answer, Budget, Cursor, End, Epoch, Hints, Open, OpenAnswer, Request, Rule, RuleSet,
@@ -10,20 +13,49 @@ use crate::{
         SyncError,
         connection::{AnswerStream, Connection},
         peers::Peers,
+        progress::Progress,
         respond::may_carry,
         transfer::{Brought, Intake},
     },
     limits::{MAX_HAVES, MAX_TIPS},
 };
 
-/// Bytes after which an answer is to stop; the rest is asked for from the last mark.
-const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
-/// Milliseconds after which an answer is to stop.
-const ANSWER_MILLIS: u32 = 20_000;
+/// When an answer is to stop; the rest is asked for from the last mark.
+const BUDGET: Budget = Budget {
+    bytes: 64 * 1024 * 1024,
+    millis: 20_000,
+};
+/// The budget of an answer that is asked for its head alone.
+const NOTHING: Budget = Budget {
+    bytes: 0,
+    millis: 0,
+};
+
+/// How a pull asks.
+pub(crate) struct Ask {
+    /// Whether this device may learn only on the way that the peer has a level.
+    pub(crate) is_joining: bool,
+    /// Whether entries are wanted, or only what the peer says of itself.
+    pub(crate) wants_entries: bool,
+    /// Who is told of the first answer when it comes.
+    pub(crate) first: Option<oneshot::Sender<FirstAnswer>>,
+}
+
+/// The head of the first answer.
+#[derive(Debug)]
+pub(crate) struct FirstAnswer {
+    pub(crate) answer: OpenAnswer,
+    /// What was here when it was asked for.
+    pub(crate) held: Summary,
+    /// The tips that the question named.
+    pub(crate) named: Vec<EntryId>,
+}
 
 /// What a pull found out.
 #[derive(Debug)]
 pub(crate) struct Pulled {
+    /// Entries held here before.
+    pub(crate) held: u64,
     /// The last answer's head.
     pub(crate) answer: OpenAnswer,
     /// The rule that brought the first entries.
@@ -59,10 +91,17 @@ pub(crate) async fn pull(
     peers: &Peers,
     database: &Database,
     peer: PublicKey,
-    is_joining: bool,
+    ask: Ask,
 ) -> Result<Pulled, SyncError> {
-    // Whoever joins may learn only on the way that the peer has a level.
-    let mut is_unproven = is_joining && !may_carry(database, &peer);
+    let began_with = database.frontier().count;
+    let mut taking = Taking {
+        database,
+        peer,
+        is_unproven: ask.is_joining && !may_carry(database, &peer),
+        wants_entries: ask.wants_entries,
+        progress: connection.progress(),
+        first: ask.first,
+    };
     let was_equal = peers.equal_end(database.id(), &peer).await?;
     let mut asking = Asking {
         // Where nothing was written since both were equal, the peer mostly has nothing either.
@@ -77,11 +116,12 @@ pub(crate) async fn pull(
             false if asking.beyond.is_some() => asking.beyond,
             false => peers.cursor(database.id(), &peer).await?,
         };
-        let request = open(database, cursor, &asking).await?;
-        let mut stream = connection
-            .request(&Request::Open(Box::new(request)))
-            .await?;
-        match take_in(&mut stream, database, peer, &mut is_unproven).await? {
+        let held = database.frontier();
+        let open = open(database, &held, cursor, &asking, ask.wants_entries).await?;
+        let named = open.hints.as_ref().map(|hints| hints.tips.clone());
+        let stream = connection.request(&Request::Open(Box::new(open))).await?;
+        let question = (held, named.unwrap_or_default());
+        match taking.take_in(stream, question).await? {
             Outcome::NeedHints if !asking.hints => asking.hints = true,
             Outcome::NeedHints if !asking.haves => asking.haves = true,
             Outcome::NeedHints => {
@@ -100,6 +140,14 @@ pub(crate) async fn pull(
                     brought.over_quota > 0 && !asking.anew && is_new
                 });
                 add(&mut total, brought);
+                if !ask.wants_entries {
+                    return Ok(Pulled {
+                        held: began_with,
+                        answer: *answer,
+                        rule,
+                        brought: total,
+                    });
+                }
                 if more && (total.incomplete.is_empty() || beyond.is_some()) {
                     if beyond.is_some() {
                         asking.beyond = beyond;
@@ -112,6 +160,7 @@ pub(crate) async fn pull(
                 if is_whole || asking.anew || answer.rule == Rule::Parents {
                     total.give_up(peer);
                     return Ok(Pulled {
+                        held: began_with,
                         answer: *answer,
                         rule,
                         brought: total,
@@ -146,10 +195,11 @@ fn add(total: &mut Brought, more: Brought) {
 
 async fn open(
     database: &Database,
+    held: &Summary,
     cursor: Option<Cursor>,
     asking: &Asking,
+    wants_entries: bool,
 ) -> Result<Open, SyncError> {
-    let held = database.frontier();
     let haves = match asking.haves {
         true => database.sample(MAX_HAVES).await?,
         false => Vec::new(),
@@ -164,68 +214,99 @@ async fn open(
         database: database.id(),
         cursor,
         count: held.count,
-        tips_digest: TipsDigest::of(held.tips),
+        tips_digest: TipsDigest::of(held.tips.iter().copied()),
         hints: asking.hints.then_some(hints),
         wants: Vec::new(),
-        budget: Budget {
-            bytes: ANSWER_BYTES,
-            millis: ANSWER_MILLIS,
+        budget: match wants_entries {
+            true => BUDGET,
+            false => NOTHING,
         },
         without: asking.without,
     })
 }
 
-async fn take_in(
-    stream: &mut AnswerStream,
-    database: &Database,
+/// Takes in the answers of one pull.
+struct Taking<'a> {
+    database: &'a Database,
     peer: PublicKey,
-    is_unproven: &mut bool,
-) -> Result<Outcome, SyncError> {
-    let answer = match stream.expect().await? {
-        Answer::Open(answer) => Box::new(answer),
-        Answer::NeedHints => return Ok(Outcome::NeedHints),
-        other => return Err(unexpected(&other, database)),
-    };
-    if answer.rule == Rule::EqualTips {
-        return Ok(Outcome::Ended(answer, Brought::default(), false));
-    }
-    let mut intake = Intake::new(database.clone(), peer);
-    // The last entry may go on beyond what was asked for.
-    let mut budget = 2 * ANSWER_BYTES;
-    loop {
-        match stream.next().await {
-            Ok(Some(Answer::Data(frame))) => {
-                let may_carry = may_carry(database, &peer);
-                *is_unproven &= !may_carry;
-                if !may_carry && !*is_unproven {
+    /// Whether this device may still learn that the peer has a level.
+    is_unproven: bool,
+    wants_entries: bool,
+    progress: Arc<Progress>,
+    first: Option<oneshot::Sender<FirstAnswer>>,
+}
+
+impl Taking<'_> {
+    async fn take_in(
+        &mut self,
+        mut stream: AnswerStream,
+        (held, named): (Summary, Vec<EntryId>),
+    ) -> Result<Outcome, SyncError> {
+        let database = self.database;
+        let answer = match stream.expect().await? {
+            Answer::Open(answer) => Box::new(answer),
+            Answer::NeedHints => return Ok(Outcome::NeedHints),
+            other => return Err(unexpected(&other, database)),
+        };
+        if let Some(first) = self.first.take() {
+            // Whoever does not push does not wait for it.
+            let _ = first.send(FirstAnswer {
+                answer: (*answer).clone(),
+                held,
+                named,
+            });
+        }
+        if answer.rule == Rule::EqualTips || !self.wants_entries {
+            return Ok(Outcome::Ended(answer, Brought::default(), false));
+        }
+        self.progress.will_receive(answer.total);
+        let mut intake = Intake::new(database.clone(), self.peer);
+        // The last entry may go on beyond what was asked for.
+        let mut budget = 2 * BUDGET.bytes;
+        loop {
+            match stream.next().await {
+                Ok(Some(Answer::Data(frame))) => {
+                    self.check_level(&mut intake).await?;
+                    budget = budget.saturating_sub(frame.piece.len() as u64);
+                    if budget == 0 {
+                        return Err(SyncError::protocol("the answer goes on beyond its budget"));
+                    }
+                    let fed = intake.feed(&frame).await;
+                    if fed.is_err() {
+                        intake.flush().await?;
+                    }
+                    self.progress.received(intake.take_done());
+                    fed?;
+                }
+                Ok(Some(Answer::End(End { mark, more }))) => {
+                    if !intake.is_at(&mark) {
+                        return Err(SyncError::protocol("the answer does not end at its mark"));
+                    }
                     intake.flush().await?;
-                    return Err(SyncError::no_level(database.id(), &peer));
+                    self.progress.received(intake.take_done());
+                    finish(database, self.peer, &intake, mark.cursor).await?;
+                    return Ok(Outcome::Ended(answer, intake.brought, more));
                 }
-                budget = budget.saturating_sub(frame.piece.len() as u64);
-                if budget == 0 {
-                    return Err(SyncError::protocol("the answer goes on beyond its budget"));
-                }
-                if let Err(error) = intake.feed(&frame).await {
+                Ok(Some(other)) => return Err(unexpected(&other, database)),
+                Ok(None) => return Err(SyncError::protocol("the answer ended without its end")),
+                Err(error) => {
+                    // What came before the break stays, and is gone on from.
                     intake.flush().await?;
                     return Err(error);
                 }
             }
-            Ok(Some(Answer::End(End { mark, more }))) => {
-                if !intake.is_at(&mark) {
-                    return Err(SyncError::protocol("the answer does not end at its mark"));
-                }
-                intake.flush().await?;
-                finish(database, peer, &intake, mark.cursor).await?;
-                return Ok(Outcome::Ended(answer, intake.brought, more));
-            }
-            Ok(Some(other)) => return Err(unexpected(&other, database)),
-            Ok(None) => return Err(SyncError::protocol("the answer ended without its end")),
-            Err(error) => {
-                // What came before the break stays, and is gone on from.
-                intake.flush().await?;
-                return Err(error);
-            }
         }
+    }
+
+    /// A peer that loses its level is not listened to any longer.
+    async fn check_level(&mut self, intake: &mut Intake) -> Result<(), SyncError> {
+        let may_carry = may_carry(self.database, &self.peer);
+        self.is_unproven &= !may_carry;
+        if may_carry || self.is_unproven {
+            return Ok(());
+        }
+        intake.flush().await?;
+        Err(SyncError::no_level(self.database.id(), &self.peer))
     }
 }
 

@@ -1,13 +1,14 @@
 //! Owns the sending side of `Push`: what the peer lacks, piece by piece.
 
-use eidetica_core::{Arrival, PublicKey};
-use eidetica_store::{Database, Difference};
+use eidetica_core::{Arrival, EntryId, PublicKey};
+use eidetica_store::{Database, Difference, Summary};
 
 use crate::{
-    Answer, Cursor, DataFrame, Encoder, Epoch, OpenAnswer, Push, PushId, Pushed, Refusal, Request,
+    Answer, Cursor, DataFrame, Encoder, Epoch, Push, PushId, Pushed, Refusal, Request,
     engine::{
         RefusedEntry, SyncError,
         connection::{AnswerStream, Connection},
+        peers::Peers,
         pull::unexpected,
         respond::may_carry,
     },
@@ -31,34 +32,71 @@ pub(crate) struct PushOutcome {
     pub(crate) is_over_quota: bool,
 }
 
-/// Sends everything that the answerer of `answer` lacks, from a cursor of theirs on if it is one.
+/// What is to be sent.
+pub(crate) struct Upload {
+    pieces: Pieces,
+    push: PushId,
+    has_cursor: bool,
+}
+
+impl Upload {
+    /// What a peer lacks of what is held, if it holds what is `seen`; from its cursor on, if it
+    /// has one of this log.
+    pub(crate) async fn new(
+        peers: &Peers,
+        database: &Database,
+        held: &Summary,
+        seen: &[EntryId],
+        cursor: Option<Cursor>,
+    ) -> Result<Self, SyncError> {
+        let epoch = Epoch(held.epoch);
+        let is_ours = |cursor: &Cursor| cursor.epoch == epoch && cursor.arrival.0 <= held.count;
+        let from = cursor.filter(is_ours).map(|cursor| cursor.arrival);
+        let arrival = from.unwrap_or_default();
+        let entries = database.difference(seen, arrival).await?;
+        let pieces = Pieces {
+            entries: entries.until(Arrival(held.count)),
+            encoder: Encoder::new(Cursor { epoch, arrival }),
+            ended: false,
+        };
+        Ok(Self {
+            pieces,
+            push: PushId(peers.storage().random()),
+            has_cursor: from.is_some(),
+        })
+    }
+
+    /// Whether the peer's cursor says where to begin.
+    pub(crate) fn has_cursor(&self) -> bool {
+        self.has_cursor
+    }
+
+    /// About how many entries there are to send.
+    pub(crate) fn remaining(&self) -> u64 {
+        self.pieces.entries.remaining()
+    }
+}
+
+/// Sends what is to be sent.
 pub(crate) async fn push(
     connection: &Connection,
     database: &Database,
-    peer: &PublicKey,
-    answer: &OpenAnswer,
-    cursor: Option<Cursor>,
-    push: PushId,
+    peer: PublicKey,
+    upload: Upload,
 ) -> Result<PushOutcome, SyncError> {
-    let held = database.frontier();
-    let epoch = Epoch(held.epoch);
-    let is_ours = |cursor: &Cursor| cursor.epoch == epoch && cursor.arrival.0 <= held.count;
-    let from = cursor.filter(is_ours).map(|cursor| cursor.arrival);
-    let mut source = Pieces {
-        entries: database
-            .difference(&answer.tips, from.unwrap_or_default())
-            .await?,
-        encoder: Encoder::new(Cursor {
-            epoch,
-            arrival: from.unwrap_or_default(),
-        }),
-        ended: false,
-    };
+    let Upload {
+        mut pieces, push, ..
+    } = upload;
     let mut outcome = PushOutcome::default();
+    let progress = connection.progress();
+    progress.will_send(pieces.entries.remaining());
     let mut index = 0;
-    while let Some((frames, last)) = source.next().await? {
-        if !may_carry(database, peer) {
-            return Err(SyncError::no_level(database.id(), peer));
+    while let Some((frames, last)) = pieces.next().await? {
+        if !may_carry(database, &peer) {
+            return Err(SyncError::no_level(database.id(), &peer));
+        }
+        if index == 0 && frames.is_empty() {
+            break;
         }
         let request = Push {
             database: database.id(),
@@ -69,9 +107,11 @@ pub(crate) async fn push(
         };
         let mut stream = connection.request(&Request::Push(request)).await?;
         read_answer(&mut stream, database, index, &mut outcome).await?;
+        let sent = pieces.encoder.mark().count;
+        progress.sent(sent - outcome.sent);
+        outcome.sent = sent;
         index += 1;
     }
-    outcome.sent = source.encoder.mark().count;
     Ok(outcome)
 }
 

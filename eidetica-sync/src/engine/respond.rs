@@ -304,8 +304,8 @@ impl Inner {
             epoch: Epoch(held.epoch),
             arrival: from,
         });
-        let mut more = false;
-        if let Some(entries) = entries {
+        let mut more = entries.is_some() && open.budget.bytes == 0;
+        if let Some(entries) = entries.filter(|_| !more) {
             let budget = Deadline::new(&*self.timer, open.budget);
             more = stream(&database, &peer, entries, &mut encoder, budget, frames).await?;
         }

@@ -7,18 +7,16 @@ use eidetica_store::{Database, Storage};
 use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
 
 use crate::{
-    Answer, ChannelIdentity, PushId, Refusal, Request, SecureClient, SecureServer, SyncConfig,
-    TipsDigest,
+    Answer, ChannelIdentity, Refusal, Request, SecureClient, SecureServer, SyncConfig,
     engine::{
         SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
         denied::Refusals,
+        exchange::{Direction, Exchange, exchange},
         invites::Invites,
         joining::Joins,
         links::Links,
         peers::Peers,
-        pull::{Pulled, pull},
-        push::{PushOutcome, push},
         requests::Requests,
         respond::{Responder, WaysIn, may_carry, open_all},
         trust::{Trust, TrustPolicy},
@@ -233,9 +231,8 @@ impl Sync {
         database: DatabaseId,
         to: &PeerAddress,
     ) -> Result<SyncReport, SyncError> {
-        let timer = &self.0.config.timer;
-        let began = timer.instant();
-        let connection = self.connection(to)?;
+        let progress = Arc::default();
+        let connection = self.connection(to)?.counted_by(&progress);
         let replica = self.0.storage.attach(database).await?;
         let peer = match to.key {
             Some(key) => key,
@@ -246,69 +243,12 @@ impl Sync {
         // Whoever joins may not hold yet what gives the ticket's key its level.
         let is_joining = replica.frontier().count == 0
             || to.key.is_some() && self.0.links.peers().of(database).await?.is_empty();
-        if !is_joining {
-            check_level(&replica, &peer)?;
-        }
-        let pulled = pull(
-            &connection,
-            self.0.links.peers(),
-            &replica,
-            peer,
+        let how = Exchange {
+            direction: Direction::Both,
             is_joining,
-        )
-        .await?;
-        check_level(&replica, &peer)?;
-        let pushed = self
-            .push_rest(&connection, &replica, &peer, &pulled)
-            .await?;
-        let end = TipsDigest::of(replica.frontier().tips);
-        let all_sent = pushed.sent > 0 && pushed.refused.is_empty() && !pushed.is_over_quota;
-        let is_equal = pulled.answer.tips_digest == end || all_sent;
-        self.0
-            .links
-            .peers()
-            .remember(database, peer, to, is_equal.then_some(end))
-            .await?;
-        let (bytes_in, bytes_out, round_trips) = connection.counted();
-        let mut refused = pulled.brought.refused;
-        refused.extend(pushed.refused);
-        Ok(SyncReport {
-            database,
-            peer,
-            received: pulled.brought.stored,
-            sent: pushed.sent,
-            redundant: pulled.brought.known,
-            bytes_in,
-            bytes_out,
-            round_trips,
-            rule: pulled.rule,
-            is_over_quota: pulled.brought.over_quota > 0 || pushed.is_over_quota,
-            refused,
-            elapsed: timer.instant() - began,
-        })
-    }
-
-    /// Pushes what the peer lacked when it was last asked, if this device may.
-    async fn push_rest(
-        &self,
-        connection: &Connection,
-        replica: &Database,
-        peer: &PublicKey,
-        pulled: &Pulled,
-    ) -> Result<PushOutcome, SyncError> {
-        let held = replica.frontier();
-        let theirs = pulled.answer.tips_digest;
-        if TipsDigest::of(held.tips.iter().copied()) == theirs {
-            return Ok(PushOutcome::default());
-        }
-        let answer = &pulled.answer;
-        let name = || PushId(self.0.storage.random());
-        let outcome = push(connection, replica, peer, answer, answer.cursor, name()).await?;
-        if outcome.refused.is_empty() || answer.cursor.is_none() {
-            return Ok(outcome);
-        }
-        // The cursor may have led beyond what the peer holds.
-        push(connection, replica, peer, answer, None, name()).await
+            progress: &progress,
+        };
+        exchange(&connection, self.0.links.peers(), &replica, peer, how).await
     }
 
     /// Who answers at an address without a key, if that is somebody this device knows.
@@ -331,12 +271,5 @@ impl Sync {
 
     pub(crate) fn connection(&self, to: &PeerAddress) -> Result<Connection, SyncError> {
         self.0.links.connection(to)
-    }
-}
-
-fn check_level(replica: &Database, peer: &PublicKey) -> Result<(), SyncError> {
-    match may_carry(replica, peer) {
-        true => Ok(()),
-        false => Err(SyncError::no_level(replica.id(), peer)),
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Intake {
     verifying: VecDeque<(JoinHandle<Verified>, Option<Mark>)>,
     /// Entries of the stream that were refused; descendants follow them.
     failed: Vec<Refusal>,
+    /// Of what was brought, what was told of.
+    told: u64,
     pub(crate) brought: Brought,
 }
 
@@ -89,6 +91,7 @@ impl Intake {
             covered: true,
             verifying: VecDeque::new(),
             failed: Vec::new(),
+            told: 0,
             brought: Brought::default(),
         }
     }
@@ -205,6 +208,12 @@ impl Intake {
         }
         self.failed = report.refused;
         Ok(())
+    }
+
+    /// Entries committed, or known before, since this was last asked.
+    pub(crate) fn take_done(&mut self) -> u64 {
+        let done = self.brought.stored + self.brought.known;
+        done - std::mem::replace(&mut self.told, done)
     }
 
     /// How far this device has followed the peer's log, by the last committed mark.

@@ -360,6 +360,15 @@ impl BlockingDifference {
         })
     }
 
+    /// Leaves only the entries before an arrival.
+    #[must_use]
+    pub fn until(self, end: Arrival) -> Self {
+        Self {
+            inner: self.inner.until(end),
+            runtime: self.runtime,
+        }
+    }
+
     /// At most `max` entries that follow, in order of arrival; none at the end.
     ///
     /// # Errors
