@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::{SyncLimits, Timer, TokioTimer};
 
+/// Exchanges that are remembered of one database with one peer; about 100 bytes each.
+const HISTORY_LENGTH: usize = 256;
+
 /// Everything about sync that can be set. The default is meant for any device.
 ///
 /// ```
@@ -16,6 +19,7 @@ use crate::{SyncLimits, Timer, TokioTimer};
 pub struct SyncConfig {
     pub(crate) limits: SyncLimits,
     pub(crate) timer: Arc<dyn Timer>,
+    pub(crate) history_length: usize,
 }
 
 impl Default for SyncConfig {
@@ -23,6 +27,7 @@ impl Default for SyncConfig {
         Self {
             limits: SyncLimits::default(),
             timer: Arc::new(TokioTimer),
+            history_length: HISTORY_LENGTH,
         }
     }
 }
@@ -44,6 +49,13 @@ impl SyncConfig {
     #[must_use]
     pub fn with_timer(mut self, timer: Arc<dyn Timer>) -> Self {
         self.timer = timer;
+        self
+    }
+
+    /// Sets how many exchanges of one database with one peer are remembered: 256.
+    #[must_use]
+    pub fn with_history_length(mut self, entries: usize) -> Self {
+        self.history_length = entries;
         self
     }
 }

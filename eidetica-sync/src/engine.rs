@@ -9,13 +9,16 @@ mod error;
 mod exchange;
 #[cfg(test)]
 mod fixture;
+mod history;
 mod invites;
 mod joining;
 mod links;
+mod metadata;
 mod peers;
 mod progress;
 mod pull;
 mod push;
+mod relationships;
 mod report;
 mod requests;
 mod respond;
@@ -28,13 +31,15 @@ pub use self::{
     check::{check_rows, remove_damaged_rows},
     denied::Denied,
     error::{SyncError, SyncErrorKind},
-    exchange::Direction,
+    history::SyncHistoryEntry,
     invites::{
         Invite, InviteFault, InviteOptions, InviteState, MAX_INVITE_USES, MAX_INVITE_VALIDITY,
         MAX_INVITES, RefusedRedemption,
     },
     joining::{AccessWish, PendingJoin},
+    metadata::SyncMetadata,
     peers::SyncPeerInfo,
+    relationships::{Direction, Priority, Relationship, Terms},
     report::{RefusedEntry, SyncReport},
     requests::{AccessRequest, MAX_REQUESTS, MAX_REQUESTS_OF_PEER},
     sync::Sync,

@@ -24,9 +24,9 @@ pub use crate::{
     engine::{
         AccessRequest, AccessWish, Denied, Direction, Invite, InviteFault, InviteOptions,
         InviteState, MAX_INVITE_USES, MAX_INVITE_VALIDITY, MAX_INVITES, MAX_REQUESTS,
-        MAX_REQUESTS_OF_PEER, PendingJoin, RefusedEntry, RefusedRedemption, Sync, SyncError,
-        SyncErrorKind, SyncPeerInfo, SyncReport, TrustPolicy, TrustSettings, TrustedPeer,
-        check_rows, remove_damaged_rows,
+        MAX_REQUESTS_OF_PEER, PendingJoin, Priority, RefusedEntry, RefusedRedemption, Relationship,
+        Sync, SyncError, SyncErrorKind, SyncHistoryEntry, SyncMetadata, SyncPeerInfo, SyncReport,
+        Terms, TrustPolicy, TrustSettings, TrustedPeer, check_rows, remove_damaged_rows,
     },
     guard::SyncLimits,
     invite::{InviteId, InviteIdError, InviteProof, InviteSecret},

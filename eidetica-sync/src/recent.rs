@@ -49,10 +49,25 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        self.get_mut(key).map(|value| &*value)
+    }
+
+    pub(crate) fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         self.uses += 1;
         let (used, value) = self.values.get_mut(key)?;
         *used = self.uses;
         Some(value)
+    }
+
+    /// Keeps a value unless there is one.
+    pub(crate) fn insert_new(&mut self, key: K, value: V) {
+        if !self.values.contains_key(&key) {
+            self.insert(key, value);
+        }
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {

@@ -14,17 +14,18 @@ pub(crate) fn id(session: &Session) -> Result<(), Failure> {
 /// `peers`.
 pub(crate) async fn peers(session: &Session) -> Result<(), Failure> {
     for peer in session.instance.sync().peers().await? {
-        let addresses: Vec<_> = peer.addresses.iter().map(ToString::to_string).collect();
+        let addresses = peer.addresses.iter();
+        let addresses: Vec<_> = addresses.map(|known| known.address.to_string()).collect();
         let value = Value::from([
             ("key", Value::from(peer.key.to_string())),
             (
                 "addresses",
                 Value::List(addresses.iter().map(|a| a.as_str().into()).collect()),
             ),
-            ("last", form::time(peer.last).into()),
+            ("last", peer.last.map(form::time).into()),
         ]);
         session.output.item(value, || {
-            let last = form::time(peer.last);
+            let last = peer.last.map_or_else(|| "never".to_owned(), form::time);
             format!("{}  {last}  {}", peer.key, addresses.join("  "))
         })?;
     }

@@ -99,7 +99,8 @@ pub(crate) async fn sync(
         Some(peer) => vec![peer],
         None => {
             let known = session.instance.sync().peers_of(database.id()).await?;
-            known.into_iter().flat_map(|peer| peer.addresses).collect()
+            let known = known.into_iter().flat_map(|peer| peer.addresses);
+            known.map(|known| known.address).collect()
         }
     };
     if peers.is_empty() {

@@ -6,11 +6,14 @@ use eidetica_store::{CURSOR_ROWS, Key, Problem, Space, Storage, StoreError, Writ
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Cursor, TipsDigest,
+    Cursor,
     engine::{
+        history::{HISTORY, SyncHistoryEntry},
         invites::{INVITE, InviteRow},
         joining::{self, JOIN},
-        peers::{PEER, PeerRow, RELATIONSHIP},
+        metadata::{METADATA, MetadataRow},
+        peers::{PEER, PeerRow},
+        relationships::{RELATIONSHIP, Terms},
         requests::{REQUEST, RequestRow},
         rows::{decode, encode},
         trust::{POLICY, TRUSTED, TrustSettings, TrustedRow},
@@ -27,9 +30,11 @@ struct Form {
     needs_database: bool,
 }
 
-const FORMS: [Form; 8] = [
-    form(PEER, of_peer, is::<PeerRow>, false),
-    form(RELATIONSHIP, of_both, is::<Option<TipsDigest>>, true),
+const FORMS: [Form; 10] = [
+    form(PEER, of_peer, is_peer, false),
+    form(RELATIONSHIP, of_both, is::<Terms>, true),
+    form(METADATA, of_both, is::<MetadataRow>, true),
+    form(HISTORY, of_entry, is::<SyncHistoryEntry>, true),
     form(CURSOR_ROWS, of_both, is::<Cursor>, true),
     form(INVITE, of_invite, is::<InviteRow>, false),
     form(REQUEST, of_both, is::<RequestRow>, false),
@@ -108,6 +113,10 @@ fn is<T: Serialize + DeserializeOwned>(row: &[u8]) -> bool {
     decode::<T>(row).is_some_and(|read| encode(&read) == row)
 }
 
+fn is_peer(row: &[u8]) -> bool {
+    is::<PeerRow>(row) && decode::<PeerRow>(row).is_some_and(|row| row.is_sound())
+}
+
 fn of_peer(key: &[u8]) -> Option<Option<DatabaseId>> {
     PublicKey::from_bytes(key.try_into().ok()?)
         .ok()
@@ -121,6 +130,11 @@ fn of_database(key: &[u8]) -> Option<Option<DatabaseId>> {
 fn of_both(key: &[u8]) -> Option<Option<DatabaseId>> {
     let (database, key) = key.split_first_chunk::<32>()?;
     of_peer(key).map(|_| Some(DatabaseId::from_bytes(*database)))
+}
+
+fn of_entry(key: &[u8]) -> Option<Option<DatabaseId>> {
+    let (pair, _number) = key.split_last_chunk::<8>()?;
+    of_both(pair)
 }
 
 fn of_invite(key: &[u8]) -> Option<Option<DatabaseId>> {
@@ -165,11 +179,20 @@ mod tests {
             (name(POLICY, &[]), encode(&TrustSettings::default())),
             (
                 name(RELATIONSHIP, &[here.as_bytes(), key.as_bytes()]),
-                encode(&None::<TipsDigest>),
+                encode(&Terms::default()),
             ),
         ];
         let damaged = [
-            (name(RELATIONSHIP, &[&elsewhere, key.as_bytes()]), vec![0]),
+            (
+                name(PEER, &[key.as_bytes()]),
+                encode(&PeerRow::reached_at("192.0.2.1:1")),
+            ),
+            (
+                name(RELATIONSHIP, &[&elsewhere, key.as_bytes()]),
+                encode(&Terms::default()),
+            ),
+            (name(METADATA, &[here.as_bytes(), key.as_bytes()]), vec![7]),
+            (name(HISTORY, &[here.as_bytes(), key.as_bytes()]), vec![]),
             (
                 name(CURSOR_ROWS, &[here.as_bytes(), key.as_bytes()]),
                 vec![1],
@@ -185,7 +208,10 @@ mod tests {
 
         let named = check_rows(&storage).await.unwrap();
         let rules = [
+            "row cannot be read",
             "row of a database that is not here",
+            "row cannot be read",
+            "row has no such key",
             "row cannot be read",
             "row has no such key",
             "row has no such key",

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use eidetica_core::PublicKey;
 use eidetica_store::{Database, Summary};
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::{
-    TipsDigest,
+    Direction, TipsDigest,
     engine::{
         SyncError, SyncReport,
         connection::Connection,
@@ -20,30 +19,6 @@ use crate::{
         respond::may_carry,
     },
 };
-
-/// Which way the entries of a database go between this device and a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub enum Direction {
-    /// Both get what they lack.
-    #[default]
-    Both,
-    /// This device gets what it lacks.
-    PullOnly,
-    /// The peer gets what it lacks.
-    PushOnly,
-}
-
-impl Direction {
-    /// Whether this device gets what it lacks.
-    pub fn pulls(self) -> bool {
-        self != Self::PushOnly
-    }
-
-    /// Whether the peer gets what it lacks.
-    pub fn pushes(self) -> bool {
-        self != Self::PullOnly
-    }
-}
 
 /// How an exchange is made.
 pub(crate) struct Exchange<'a> {
@@ -96,12 +71,9 @@ pub(crate) async fn exchange(
         None => PushOutcome::default(),
     };
     let end = equal_end(database, &pulled, &pushed);
-    peers
-        .remember(database.id(), peer, connection.address(), end)
-        .await?;
     let mut refused = pulled.brought.refused;
     refused.extend(pushed.refused);
-    Ok(SyncReport {
+    let report = SyncReport {
         database: database.id(),
         peer,
         received: pulled.brought.stored,
@@ -114,7 +86,9 @@ pub(crate) async fn exchange(
         is_over_quota: pulled.brought.over_quota > 0 || pushed.is_over_quota,
         refused,
         elapsed: timer.instant() - began,
-    })
+    };
+    peers.synced(connection.address(), &report, end).await?;
+    Ok(report)
 }
 
 /// Pushes beside the pull, as soon as its first answer says what the peer lacks; `None` where

@@ -73,7 +73,7 @@ impl Links {
         let mut answer = connection.request(&Request::Hello(hello)).await?;
         match answer.expect().await? {
             Answer::Hello(theirs) if theirs.version == SUPPORTED_VERSIONS.max => {
-                self.peers.learn(answer.peer, &theirs.listen).await?;
+                self.peers.hear(answer.peer, &theirs.listen).await?;
                 Ok(answer.peer)
             }
             Answer::Refused(Refusal::Versions(range)) => Err(SyncError::versions(range)),

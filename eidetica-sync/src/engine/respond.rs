@@ -194,7 +194,7 @@ impl Inner {
                 let common = SUPPORTED_VERSIONS.highest_common(hello.versions);
                 let version = common.ok_or(Stop::Refuse(Refusal::Versions(SUPPORTED_VERSIONS)))?;
                 debug_assert_eq!(version, u16::from(PROTOCOL_VERSION));
-                self.peers.learn(peer, &hello.listen).await?;
+                self.peers.hear(peer, &hello.listen).await?;
                 let answer = HelloAnswer {
                     version,
                     capabilities: vec![],

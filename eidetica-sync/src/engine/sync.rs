@@ -7,12 +7,12 @@ use eidetica_store::{Database, Storage};
 use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
 
 use crate::{
-    Answer, ChannelIdentity, Refusal, Request, SecureClient, SecureServer, SyncConfig,
+    Answer, ChannelIdentity, Direction, Refusal, Request, SecureClient, SecureServer, SyncConfig,
     engine::{
         SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
         denied::Refusals,
-        exchange::{Direction, Exchange, exchange},
+        exchange::{Exchange, exchange},
         invites::Invites,
         joining::Joins,
         links::Links,
@@ -63,7 +63,7 @@ impl Sync {
     /// The operating system gives no randomness for the channel's key.
     pub fn with_config(storage: Storage, config: SyncConfig) -> Result<Self, SyncError> {
         let guard = Arc::new(Guard::new(&config));
-        let peers = Peers::new(storage.clone());
+        let peers = Peers::new(storage.clone(), config.history_length);
         let identity = ChannelIdentity::generate(storage.device_key())?;
         let trust = Trust::new(storage.clone());
         let invites = Arc::new(Invites::new(storage.clone()));

@@ -39,7 +39,7 @@ async fn known(device: &Instance, peer: &Instance) -> Vec<String> {
     let found = peers.iter().find(|p| p.key == peer.public_key());
     found.map_or(Vec::new(), |peer| {
         let addresses = peer.addresses.iter();
-        addresses.map(|a| a.address.to_string()).collect()
+        addresses.map(|a| a.address.address.to_string()).collect()
     })
 }
 

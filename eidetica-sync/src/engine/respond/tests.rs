@@ -34,7 +34,7 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
         trust,
     };
     let inner = Inner {
-        peers: Peers::new(storage.clone()),
+        peers: Peers::new(storage.clone(), 0),
         storage,
         ways_in,
         timer: Arc::new(TokioTimer),
