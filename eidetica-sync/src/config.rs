@@ -6,6 +6,8 @@ use crate::{SyncLimits, Timer, TokioTimer};
 
 /// Exchanges that are remembered of one database with one peer; about 100 bytes each.
 const HISTORY_LENGTH: usize = 256;
+/// Entries of one commit; enough that its costs weigh little, few enough to hold in memory.
+const BATCH: usize = 4_000;
 
 /// Everything about sync that can be set. The default is meant for any device.
 ///
@@ -20,6 +22,7 @@ pub struct SyncConfig {
     pub(crate) limits: SyncLimits,
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) history_length: usize,
+    pub(crate) batch: usize,
 }
 
 impl Default for SyncConfig {
@@ -28,6 +31,7 @@ impl Default for SyncConfig {
             limits: SyncLimits::default(),
             timer: Arc::new(TokioTimer),
             history_length: HISTORY_LENGTH,
+            batch: BATCH,
         }
     }
 }
@@ -42,6 +46,14 @@ impl SyncConfig {
     #[must_use]
     pub fn with_limits(mut self, limits: SyncLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets how many entries that a peer sends are committed at once, at most: 4,000. Fewer are
+    /// at the end of a stream, or where they are large or come slowly.
+    #[must_use]
+    pub fn with_batch(mut self, entries: usize) -> Self {
+        self.batch = entries.max(1);
         self
     }
 

@@ -7,7 +7,7 @@ use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, PeerAddress, SyncTransport};
 
 use crate::{
-    Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient, Timer,
+    Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient, SyncConfig, Timer,
     engine::{SyncError, SyncErrorKind, progress::Progress},
     timer::within,
 };
@@ -21,7 +21,7 @@ pub(crate) struct Connection {
     client: Arc<SecureClient>,
     transport: Arc<dyn SyncTransport>,
     address: PeerAddress,
-    timer: Arc<dyn Timer>,
+    config: SyncConfig,
     progress: Arc<Progress>,
 }
 
@@ -38,13 +38,13 @@ impl Connection {
         client: Arc<SecureClient>,
         transport: Arc<dyn SyncTransport>,
         address: PeerAddress,
-        timer: Arc<dyn Timer>,
+        config: SyncConfig,
     ) -> Self {
         Self {
             client,
             transport,
             address,
-            timer,
+            config,
             progress: Arc::default(),
         }
     }
@@ -61,13 +61,13 @@ impl Connection {
             client: Arc::clone(&self.client),
             transport: Arc::clone(&self.transport),
             address: self.address.clone(),
-            timer: self.timer(),
+            config: self.config.clone(),
             progress: Arc::clone(progress),
         }
     }
 
-    pub(crate) fn timer(&self) -> Arc<dyn Timer> {
-        Arc::clone(&self.timer)
+    pub(crate) fn config(&self) -> &SyncConfig {
+        &self.config
     }
 
     pub(crate) fn progress(&self) -> Arc<Progress> {
@@ -105,13 +105,13 @@ impl Connection {
         &self,
         asked: impl Future<Output = Result<(PublicKey, FrameStream), ChannelError>>,
     ) -> Result<AnswerStream, SyncError> {
-        let (peer, frames) = within(&*self.timer, FRAME_DEADLINE, asked)
+        let (peer, frames) = within(&*self.config.timer, FRAME_DEADLINE, asked)
             .await
             .map_err(|_| silent())??;
         Ok(AnswerStream {
             peer,
             frames,
-            timer: Arc::clone(&self.timer),
+            timer: Arc::clone(&self.config.timer),
             progress: Arc::clone(&self.progress),
         })
     }

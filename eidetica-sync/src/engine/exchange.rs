@@ -43,7 +43,7 @@ pub(crate) async fn exchange(
     peer: PublicKey,
     how: Exchange<'_>,
 ) -> Result<SyncReport, SyncError> {
-    let timer = connection.timer();
+    let timer = Arc::clone(&connection.config().timer);
     let began = timer.instant();
     let connection = connection.counted_by(how.progress);
     if !how.is_joining {

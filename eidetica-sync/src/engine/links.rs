@@ -7,7 +7,7 @@ use eidetica_core::PublicKey;
 use eidetica_transport::{PeerAddress, SyncTransport};
 
 use crate::{
-    Answer, Hello, Refusal, Request, SUPPORTED_VERSIONS, SecureClient, Timer,
+    Answer, Hello, Refusal, Request, SUPPORTED_VERSIONS, SecureClient, SyncConfig,
     engine::{SyncError, SyncErrorKind, connection::Connection, peers::Peers},
 };
 
@@ -19,16 +19,16 @@ pub(crate) struct Links {
     client: Arc<SecureClient>,
     transports: Arc<Mutex<Transports>>,
     peers: Peers,
-    timer: Arc<dyn Timer>,
+    config: SyncConfig,
 }
 
 impl Links {
-    pub(crate) fn new(client: SecureClient, peers: Peers, timer: Arc<dyn Timer>) -> Self {
+    pub(crate) fn new(client: SecureClient, peers: Peers, config: SyncConfig) -> Self {
         Self {
             client: Arc::new(client),
             transports: Arc::default(),
             peers,
-            timer,
+            config,
         }
     }
 
@@ -54,12 +54,12 @@ impl Links {
             .find(|t| t.can_handle_address(&to.address));
         let transport = found.ok_or_else(|| no_transport(to.address.scheme()))?;
         let client = Arc::clone(&self.client);
-        let timer = Arc::clone(&self.timer);
+        let config = self.config.clone();
         Ok(Connection::new(
             client,
             Arc::clone(transport),
             to.clone(),
-            timer,
+            config,
         ))
     }
 

@@ -1,6 +1,6 @@
 //! Owns the asking side of `Open`: what this device lacks, committed as it comes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use eidetica_core::{EntryId, PublicKey};
 use eidetica_store::{Database, Summary};
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Answer, Budget, Cursor, End, Epoch, Hints, Open, OpenAnswer, Request, Rule, RuleSet,
-    TipsDigest,
+    SyncConfig, TipsDigest,
     engine::{
         SyncError,
         connection::{AnswerStream, Connection},
@@ -18,6 +18,7 @@ use crate::{
         transfer::{Brought, Intake},
     },
     limits::{MAX_HAVES, MAX_TIPS},
+    timer::{Elapsed, within},
 };
 
 /// When an answer is to stop; the rest is asked for from the last mark.
@@ -25,6 +26,8 @@ const BUDGET: Budget = Budget {
     bytes: 64 * 1024 * 1024,
     millis: 20_000,
 };
+/// How long what was received waits for more before it is committed.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The budget of an answer that is asked for its head alone.
 const NOTHING: Budget = Budget {
     bytes: 0,
@@ -100,6 +103,7 @@ pub(crate) async fn pull(
         is_unproven: ask.is_joining && !may_carry(database, &peer),
         wants_entries: ask.wants_entries,
         progress: connection.progress(),
+        config: connection.config().clone(),
         first: ask.first,
     };
     let was_equal = peers.equal_end(database.id(), &peer).await?;
@@ -233,6 +237,7 @@ struct Taking<'a> {
     is_unproven: bool,
     wants_entries: bool,
     progress: Arc<Progress>,
+    config: SyncConfig,
     first: Option<oneshot::Sender<FirstAnswer>>,
 }
 
@@ -260,12 +265,18 @@ impl Taking<'_> {
             return Ok(Outcome::Ended(answer, Brought::default(), false));
         }
         self.progress.will_receive(answer.total);
-        let mut intake = Intake::new(database.clone(), self.peer);
+        let mut intake = Intake::new(database.clone(), self.peer, &self.config);
         // The last entry may go on beyond what was asked for.
         let mut budget = 2 * BUDGET.bytes;
         loop {
-            match stream.next().await {
-                Ok(Some(Answer::Data(frame))) => {
+            let next = stream.next();
+            let next = match intake.has_waiting() {
+                false => Ok(next.await),
+                true => within(&*self.config.timer, PAUSE, next).await,
+            };
+            match next {
+                Err(Elapsed) => intake.flush().await?,
+                Ok(Ok(Some(Answer::Data(frame)))) => {
                     self.check_level(&mut intake).await?;
                     budget = budget.saturating_sub(frame.piece.len() as u64);
                     if budget == 0 {
@@ -278,7 +289,7 @@ impl Taking<'_> {
                     self.progress.received(intake.take_done());
                     fed?;
                 }
-                Ok(Some(Answer::End(End { mark, more }))) => {
+                Ok(Ok(Some(Answer::End(End { mark, more })))) => {
                     if !intake.is_at(&mark) {
                         return Err(SyncError::protocol("the answer does not end at its mark"));
                     }
@@ -287,9 +298,11 @@ impl Taking<'_> {
                     finish(database, self.peer, &intake, mark.cursor).await?;
                     return Ok(Outcome::Ended(answer, intake.brought, more));
                 }
-                Ok(Some(other)) => return Err(unexpected(&other, database)),
-                Ok(None) => return Err(SyncError::protocol("the answer ended without its end")),
-                Err(error) => {
+                Ok(Ok(Some(other))) => return Err(unexpected(&other, database)),
+                Ok(Ok(None)) => {
+                    return Err(SyncError::protocol("the answer ended without its end"));
+                }
+                Ok(Err(error)) => {
                     // What came before the break stays, and is gone on from.
                     intake.flush().await?;
                     return Err(error);

@@ -49,7 +49,7 @@ struct Inner {
     storage: Storage,
     peers: Peers,
     ways_in: WaysIn,
-    timer: Arc<dyn Timer>,
+    config: SyncConfig,
     pushes: Mutex<VecDeque<OpenPush>>,
 }
 
@@ -175,7 +175,7 @@ impl Responder {
             storage,
             peers,
             ways_in,
-            timer: Arc::clone(&config.timer),
+            config: config.clone(),
             pushes: Mutex::default(),
         }))
     }
@@ -306,7 +306,7 @@ impl Inner {
         });
         let mut more = entries.is_some() && open.budget.bytes == 0;
         if let Some(entries) = entries.filter(|_| !more) {
-            let budget = Deadline::new(&*self.timer, open.budget);
+            let budget = Deadline::new(&*self.config.timer, open.budget);
             more = stream(&database, &peer, entries, &mut encoder, budget, frames).await?;
         }
         send(
@@ -368,7 +368,7 @@ impl Inner {
         push: &Push,
     ) -> Result<OpenPush, Stop> {
         if push.index == 0 {
-            let intake = Intake::new(database.clone(), peer);
+            let intake = Intake::new(database.clone(), peer, &self.config);
             let (database, push) = (push.database, push.push);
             return Ok(OpenPush {
                 peer,

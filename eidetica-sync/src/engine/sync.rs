@@ -82,7 +82,7 @@ impl Sync {
             links: Links::new(
                 SecureClient::new(identity).with_proving_transport(QUIC),
                 peers,
-                Arc::clone(&config.timer),
+                config.clone(),
             ),
             server: Arc::new(server.with_guard(Arc::clone(&guard))),
             guard,

@@ -1,21 +1,28 @@
 //! Owns taking in a data stream: frames in order, verification beside the reading, commits with
 //! their cursor. Used by both sides: pulled answers and pushed pieces.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use eidetica_core::{PublicKey, SignedEntry, VerifiedEntry, VerifyError, verify_batch};
 use eidetica_store::{Database, Incomplete, Offer, Refusal, Rule};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
-    Cursor, DataFrame, Decoder, Mark,
+    Batch, Cursor, DataFrame, Decoder, Mark, SyncConfig,
     engine::{RefusedEntry, SyncError, SyncErrorKind, peers::Peers},
 };
 
-/// Entries of one commit; enough that its costs weigh little, few enough to hold in memory.
-const CHUNK_ENTRIES: usize = 4000;
 /// Bytes of entries of one commit, roughly.
 const CHUNK_BYTES: usize = 16 * 1024 * 1024;
+/// How long entries that come slowly wait for others to be committed with.
+const CHUNK_TIME: Duration = Duration::from_millis(100);
+/// Entries that are verified at once where they come in: less work than handing them on.
+const INLINE_ENTRIES: usize = 64;
+/// Bytes of entries that are hashed in no time worth handing them on.
+const INLINE_BYTES: usize = 1024 * 1024;
 /// Chunks that are verified while another is committed.
 const CHUNKS_AHEAD: usize = 2;
 
@@ -63,13 +70,10 @@ impl Brought {
 pub(crate) struct Intake {
     database: Database,
     peer: PublicKey,
+    config: SyncConfig,
     decoder: Decoder,
-    gathered: Vec<SignedEntry>,
-    gathered_bytes: usize,
-    mark: Option<Mark>,
-    /// Whether everything gathered is covered by `mark`.
-    covered: bool,
-    verifying: VecDeque<(JoinHandle<Verified>, Option<Mark>)>,
+    gathered: Gathered,
+    verifying: VecDeque<(Verification, Option<Mark>)>,
     /// Entries of the stream that were refused; descendants follow them.
     failed: Vec<Refusal>,
     /// Of what was brought, what was told of.
@@ -77,18 +81,80 @@ pub(crate) struct Intake {
     pub(crate) brought: Brought,
 }
 
+/// Entries that are not being verified yet.
+#[derive(Default)]
+struct Gathered {
+    entries: Vec<SignedEntry>,
+    bytes: usize,
+    /// Marks of the stream, and how many of the entries come before each.
+    marks: VecDeque<(usize, Mark)>,
+    /// When the first of them came.
+    since: Option<Instant>,
+}
+
 type Verified = Vec<Result<VerifiedEntry, VerifyError>>;
 
+enum Verification {
+    Done(Verified),
+    Running(JoinHandle<Verified>),
+}
+
+impl Gathered {
+    fn add(&mut self, batch: Batch, now: Instant) {
+        if !batch.entries.is_empty() {
+            self.since.get_or_insert(now);
+        }
+        self.bytes += batch.entries.iter().map(bytes_of).sum::<usize>();
+        self.entries.extend(batch.entries);
+        if let Some(mark) = batch.mark {
+            let before = self.entries.len();
+            if self.marks.back().is_some_and(|(last, _)| *last == before) {
+                self.marks.pop_back();
+            }
+            self.marks.push_back((before, mark));
+        }
+    }
+
+    /// Whether enough is here, or has waited for long enough, to be committed.
+    fn is_due(&self, now: Instant) -> bool {
+        let has_waited = self.since.is_some_and(|since| now >= since + CHUNK_TIME);
+        self.bytes >= CHUNK_BYTES || has_waited
+    }
+
+    /// The first entries, with the last mark that they reach.
+    fn take(&mut self, max: usize) -> (Vec<SignedEntry>, Option<Mark>) {
+        let count = self.entries.len().min(max);
+        let rest = self.entries.split_off(count);
+        let taken = std::mem::replace(&mut self.entries, rest);
+        self.bytes = self.entries.iter().map(bytes_of).sum();
+        self.since = self.since.filter(|_| !self.entries.is_empty());
+        let mut reached = None;
+        while let Some((before, mark)) = self.marks.front()
+            && *before <= count
+        {
+            reached = Some(*mark);
+            self.marks.pop_front();
+        }
+        for (before, _) in &mut self.marks {
+            *before -= count;
+        }
+        (taken, reached)
+    }
+}
+
+fn bytes_of(entry: &SignedEntry) -> usize {
+    let payloads = entry.payloads().iter().flatten();
+    entry.core_bytes().len() + payloads.map(|payload| payload.len()).sum::<usize>()
+}
+
 impl Intake {
-    pub(crate) fn new(database: Database, peer: PublicKey) -> Self {
+    pub(crate) fn new(database: Database, peer: PublicKey, config: &SyncConfig) -> Self {
         Self {
             decoder: Decoder::new(database.id()),
             database,
             peer,
-            gathered: Vec::new(),
-            gathered_bytes: 0,
-            mark: None,
-            covered: true,
+            config: config.clone(),
+            gathered: Gathered::default(),
             verifying: VecDeque::new(),
             failed: Vec::new(),
             told: 0,
@@ -99,35 +165,34 @@ impl Intake {
     /// Takes one frame in. Entries are committed now or by a later call.
     pub(crate) async fn feed(&mut self, frame: &DataFrame) -> Result<(), SyncError> {
         let batch = self.decoder.feed(frame)?;
-        for entry in batch.entries {
-            self.gathered_bytes += entry.core_bytes().len();
-            self.gathered_bytes += entry
-                .payloads()
-                .iter()
-                .flatten()
-                .map(|p| p.len())
-                .sum::<usize>();
-            self.gathered.push(entry);
+        if let Some(mark) = batch.mark {
+            self.brought.reached = Some(mark.cursor);
         }
-        self.mark = batch.mark.or(self.mark);
-        self.brought.reached = self.mark.map(|mark| mark.cursor);
-        self.covered = batch.mark.is_some();
-        if self.gathered.len() >= CHUNK_ENTRIES || self.gathered_bytes >= CHUNK_BYTES {
-            self.verify();
-            while self.verifying.len() > CHUNKS_AHEAD {
-                self.commit_one().await?;
-            }
+        let now = self.config.timer.instant();
+        self.gathered.add(batch, now);
+        while self.gathered.entries.len() >= self.config.batch {
+            self.verify().await?;
+        }
+        if self.gathered.is_due(now) {
+            self.verify().await?;
         }
         Ok(())
     }
 
     /// Commits everything taken in so far.
     pub(crate) async fn flush(&mut self) -> Result<(), SyncError> {
-        self.verify();
+        while !self.gathered.entries.is_empty() {
+            self.verify().await?;
+        }
         while !self.verifying.is_empty() {
             self.commit_one().await?;
         }
         Ok(())
+    }
+
+    /// Whether entries wait for others to be committed with.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.gathered.entries.is_empty() || !self.verifying.is_empty()
     }
 
     /// Whether the stream has come to the mark that its end declares.
@@ -135,27 +200,34 @@ impl Intake {
         self.decoder.is_at(mark)
     }
 
-    fn verify(&mut self) {
-        if self.gathered.is_empty() {
-            return;
+    /// Begins to verify a commit's worth of entries; commits earlier ones if many are ahead.
+    async fn verify(&mut self) -> Result<(), SyncError> {
+        let (entries, mark) = self.gathered.take(self.config.batch);
+        let bytes = || entries.iter().map(bytes_of).sum::<usize>();
+        let verification = match entries.len() <= INLINE_ENTRIES && bytes() <= INLINE_BYTES {
+            true => Verification::Done(verify_batch(entries)),
+            false => Verification::Running(spawn_blocking(|| verify_batch(entries))),
+        };
+        self.verifying.push_back((verification, mark));
+        while self.verifying.len() > CHUNKS_AHEAD {
+            self.commit_one().await?;
         }
-        let entries = std::mem::take(&mut self.gathered);
-        self.gathered_bytes = 0;
-        let mark = self.mark.filter(|_| self.covered);
-        self.verifying
-            .push_back((spawn_blocking(|| verify_batch(entries)), mark));
+        Ok(())
     }
 
     async fn commit_one(&mut self) -> Result<(), SyncError> {
-        let Some((verified, mark)) = self.verifying.pop_front() else {
+        let Some((verification, mark)) = self.verifying.pop_front() else {
             return Ok(());
         };
-        let verified = verified.await.map_err(|e| {
-            SyncError::new(
-                SyncErrorKind::Interrupted,
-                format!("verification was ended: {e}"),
-            )
-        })?;
+        let verified = match verification {
+            Verification::Done(verified) => verified,
+            Verification::Running(verified) => verified.await.map_err(|e| {
+                SyncError::new(
+                    SyncErrorKind::Interrupted,
+                    format!("verification was ended: {e}"),
+                )
+            })?,
+        };
         let mut offer = Offer {
             source: self.database.source(&self.peer).await?,
             ..Offer::default()
@@ -219,5 +291,70 @@ impl Intake {
     /// How far this device has followed the peer's log, by the last committed mark.
     pub(crate) fn cursor(&self) -> Option<Cursor> {
         self.brought.mark.map(|mark| mark.cursor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eidetica_core::{Arrival, EntryBuilder, SecretKey, Timestamp};
+
+    use super::*;
+    use crate::{Epoch, RunningHash, Timer, TokioTimer};
+
+    fn entries(count: u8) -> Vec<SignedEntry> {
+        let key = SecretKey::from_bytes(&[1; 32]);
+        let root = |n| EntryBuilder::root([n; 16], Timestamp::from_millis(0)).sign(&key);
+        (0..count).map(|n| root(n).unwrap()).collect()
+    }
+
+    fn batch(count: u8, mark: Option<u64>) -> Batch {
+        let mark = mark.map(|count| Mark {
+            cursor: Cursor {
+                epoch: Epoch([1; 16]),
+                arrival: Arrival(count),
+            },
+            count,
+            hash: RunningHash::default(),
+        });
+        Batch {
+            entries: entries(count),
+            mark,
+        }
+    }
+
+    fn take(gathered: &mut Gathered, max: usize) -> (usize, Option<u64>) {
+        let (entries, mark) = gathered.take(max);
+        (entries.len(), mark.map(|mark| mark.count))
+    }
+
+    #[test]
+    fn what_is_committed_carries_the_last_mark_that_it_reaches_and_none_beyond() {
+        let now = TokioTimer.instant();
+        let mut gathered = Gathered::default();
+        gathered.add(batch(3, Some(3)), now);
+        // A record goes on in the next frame.
+        gathered.add(batch(2, None), now);
+        gathered.add(batch(4, Some(9)), now);
+        assert_eq!(take(&mut gathered, 2), (2, None));
+        assert_eq!(take(&mut gathered, 2), (2, Some(3)));
+        assert_eq!(take(&mut gathered, 4), (4, None));
+        assert_eq!(take(&mut gathered, 4), (1, Some(9)));
+        assert_eq!(take(&mut gathered, 4), (0, None));
+    }
+
+    #[test]
+    fn frames_without_entries_leave_one_mark() {
+        let now = TokioTimer.instant();
+        let mut gathered = Gathered::default();
+        for count in 1..100 {
+            gathered.add(batch(0, Some(count)), now);
+        }
+        assert_eq!(gathered.marks.len(), 1);
+        assert!(!gathered.is_due(now + CHUNK_TIME));
+        gathered.add(batch(1, None), now);
+        assert!(!gathered.is_due(now));
+        assert!(gathered.is_due(now + CHUNK_TIME));
+        assert_eq!(take(&mut gathered, 4), (1, Some(99)));
+        assert!(!gathered.is_due(now + CHUNK_TIME));
     }
 }

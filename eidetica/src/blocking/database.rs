@@ -8,7 +8,7 @@ use eidetica_core::{
 use eidetica_crdt::{Crdt, Row};
 use eidetica_store::{
     Changes, Database, DatabaseAt, Difference, EntryChanges, IngestReport, IntoPath, Offer,
-    PermissionEntry, StoreDiff, StoreError, StoreViews, Summary,
+    PermissionEntry, Source, StoreDiff, StoreError, StoreViews, Summary,
 };
 
 use super::{
@@ -358,6 +358,24 @@ impl BlockingDifference {
             inner: self.runtime.wait(self.inner.within(ids))?,
             runtime: self.runtime,
         })
+    }
+
+    /// Leaves out what came from somewhere, such as those to whom it is sent.
+    #[must_use]
+    pub fn not_from(self, source: Source) -> Self {
+        Self {
+            inner: self.inner.not_from(source),
+            runtime: self.runtime,
+        }
+    }
+
+    /// Leaves out the entries that are void by all that is here when they are read.
+    #[must_use]
+    pub fn without_void(self) -> Self {
+        Self {
+            inner: self.inner.without_void(),
+            runtime: self.runtime,
+        }
     }
 
     /// Leaves only the entries before an arrival.

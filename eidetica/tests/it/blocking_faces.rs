@@ -26,13 +26,14 @@ const FACES: [(&str, &str); 15] = [
 ];
 
 /// What has no blocking form, and why.
-const LEFT_OUT: [(&str, &str); 7] = [
+const LEFT_OUT: [(&str, &str); 8] = [
     ("Instance", "builder"),     // `InstanceBuilder::open_blocking`
     ("Instance", "blocking"),    // is the way here
     ("Instance", "storage"),     // by `instance()`
     ("Transaction", "add_rows"), // for the layers above the store
     ("Sync", "with_config"),     // is the composition root's
     ("Sync", "new"),             // is the composition root's
+    ("Database", "source"),      // for the layers above the store
     ("Database", "watch"),       // a channel of tokio; `subscribe` tells the same
 ];
 

@@ -3,10 +3,7 @@
 use eidetica_store::MemoryBackend;
 
 use super::*;
-use crate::{
-    TokioTimer,
-    engine::fixture::{key, open, set_level},
-};
+use crate::engine::fixture::{key, open, set_level};
 
 /// Databases that are asked for, and as many that are not here.
 const DATABASES: u8 = 40;
@@ -37,7 +34,7 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
         peers: Peers::new(storage.clone(), 0),
         storage,
         ways_in,
-        timer: Arc::new(TokioTimer),
+        config: SyncConfig::new(),
         pushes: Mutex::default(),
     };
     (inner, ids)
@@ -45,9 +42,9 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
 
 /// How long a stranger waits for a refusal.
 async fn refusal(inner: &Inner, id: DatabaseId) -> Duration {
-    let began = inner.timer.instant();
+    let began = inner.config.timer.instant();
     let refused = inner.granted(id, &key(99)).await;
-    let took = inner.timer.instant() - began;
+    let took = inner.config.timer.instant() - began;
     assert!(matches!(refused, Err(Stop::Refuse(Refusal::NoDatabase))));
     took
 }
