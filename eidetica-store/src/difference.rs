@@ -160,7 +160,8 @@ impl Difference {
                 if bytes > SCAN_BYTES {
                     break;
                 }
-                next = Arrival(arrival.0 + 1);
+                // What is not durable yet, or came later, may follow in the log.
+                next = Arrival(arrival.0 + 1).min(self.end);
                 if self.contains(arrival, &row.fields) && !void.contains(&arrival) {
                     let entry = nodes.entry(&*snapshot, arrival, row).await?;
                     bytes += entry

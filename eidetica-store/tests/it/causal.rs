@@ -53,6 +53,27 @@ async fn check(
 }
 
 #[test]
+fn the_position_of_a_difference_is_never_beyond_what_it_gave() {
+    block_on(async {
+        let storage = open(memory()).await;
+        let database = storage.create_database("one").await.unwrap();
+        let write = async || {
+            let tx = database.transaction().await.unwrap();
+            tx.doc("notes").unwrap().set("n", 1).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        write().await;
+        let mut difference = database.difference(&[], Arrival(0)).await.unwrap();
+        // What comes meanwhile is in the log, but not of the difference.
+        write().await;
+        assert_eq!(difference.next_chunk(777).await.unwrap().len(), 2);
+        assert_eq!(difference.position(), Arrival(2));
+        assert!(difference.next_chunk(777).await.unwrap().is_empty());
+        assert_eq!(difference.position(), Arrival(2));
+    });
+}
+
+#[test]
 fn a_difference_leaves_out_exactly_the_past_of_a_frontier() {
     let config = Config {
         cases: 256,
