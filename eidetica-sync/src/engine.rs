@@ -14,6 +14,7 @@ mod invites;
 mod joining;
 mod links;
 mod metadata;
+mod pace;
 mod peers;
 mod progress;
 mod pull;
@@ -26,6 +27,7 @@ mod rows;
 mod sync;
 mod transfer;
 mod trust;
+mod uploads;
 
 pub use self::{
     check::{check_rows, remove_damaged_rows},

@@ -16,7 +16,7 @@ use crate::{
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A peer at one address.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Connection {
     client: Arc<SecureClient>,
     transport: Arc<dyn SyncTransport>,
@@ -58,11 +58,8 @@ impl Connection {
     /// The same connection, whose bytes and requests count towards an exchange.
     pub(crate) fn counted_by(&self, progress: &Arc<Progress>) -> Self {
         Self {
-            client: Arc::clone(&self.client),
-            transport: Arc::clone(&self.transport),
-            address: self.address.clone(),
-            config: self.config.clone(),
             progress: Arc::clone(progress),
+            ..self.clone()
         }
     }
 

@@ -119,22 +119,20 @@ async fn push_early(
     let has = |id| !answer.lacks.contains(id);
     let mut seen = answer.tips.clone();
     seen.extend(named.iter().filter(|id| has(id)));
-    let upload = Upload::new(peers, database, &held, &seen, answer.cursor).await?;
-    // Of the entries of the peer that are not known to be common, any may be among those to send.
-    let left = upload.remaining();
-    let unexplained = answer.count.saturating_sub(held.count.saturating_sub(left));
-    let is_bounded = unexplained <= REDUNDANT_ENTRIES.max(left / 8);
-    if direction.pulls() && !upload.has_cursor() && !is_bounded {
-        return Ok(None);
+    let mut upload = Upload::new(peers, database, &held, &seen, answer.cursor).await?;
+    if upload.has_cursor() {
+        // The cursor does not cover what the peer sent here since.
+        upload = upload.without_own(database, &peer).await?;
+    } else if direction.pulls() {
+        // Of what the peer holds and is not known to be common, all may be among what is left.
+        let left = upload.remaining();
+        let unexplained = answer.count.saturating_sub(held.count.saturating_sub(left));
+        if unexplained > REDUNDANT_ENTRIES.max(left / 8) {
+            return Ok(None);
+        }
     }
-    let has_cursor = upload.has_cursor();
-    let outcome = push(connection, database, peer, upload).await?;
-    if outcome.refused.is_empty() || !has_cursor {
-        return Ok(Some(outcome));
-    }
-    // The cursor may have led beyond what the peer holds.
-    let upload = Upload::new(peers, database, &held, &seen, None).await?;
-    Ok(Some(push(connection, database, peer, upload).await?))
+    let pushed = push(connection, peers, database, &held, peer, upload).await?;
+    Ok(Some(pushed))
 }
 
 /// Pushes what the peer lacked when it was last asked.
@@ -151,13 +149,7 @@ async fn push_rest(
         return Ok(PushOutcome::default());
     }
     let upload = Upload::new(peers, database, &held, &answer.tips, answer.cursor).await?;
-    let has_cursor = upload.has_cursor();
-    let outcome = push(connection, database, peer, upload).await?;
-    if outcome.refused.is_empty() || !has_cursor {
-        return Ok(outcome);
-    }
-    let upload = Upload::new(peers, database, &held, &answer.tips, None).await?;
-    push(connection, database, peer, upload).await
+    push(connection, peers, database, &held, peer, upload).await
 }
 
 /// The tips with which both sides ended, as far as this device can tell.

@@ -183,6 +183,22 @@ pub(crate) async fn pull(
     }
 }
 
+/// Asks what the peer says of itself, and no entries.
+pub(crate) async fn ask_head(
+    connection: &Connection,
+    peers: &Peers,
+    database: &Database,
+    peer: PublicKey,
+) -> Result<OpenAnswer, SyncError> {
+    let ask = Ask {
+        is_joining: false,
+        wants_entries: false,
+        first: None,
+    };
+    let pulled = pull(connection, peers, database, peer, ask).await?;
+    Ok(pulled.answer)
+}
+
 /// Whether the tips that an answer names are here.
 async fn has_tips(database: &Database, answer: &OpenAnswer) -> Result<bool, SyncError> {
     let found = database.find(&answer.tips).await?;

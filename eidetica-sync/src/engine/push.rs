@@ -1,24 +1,30 @@
 //! Owns the sending side of `Push`: what the peer lacks, piece by piece.
 
+use std::{sync::Arc, time::Duration};
+
 use eidetica_core::{Arrival, EntryId, PublicKey};
 use eidetica_store::{Database, Difference, Summary};
+use tokio::task::JoinSet;
 
 use crate::{
-    Answer, Cursor, DataFrame, Encoder, Epoch, Push, PushId, Pushed, Refusal, Request,
+    Answer, Cursor, DataFrame, Encoder, Epoch, Push, PushId, Pushed, Refusal, Request, TipsDigest,
     engine::{
-        RefusedEntry, SyncError,
-        connection::{AnswerStream, Connection},
+        RefusedEntry, SyncError, SyncErrorKind,
+        connection::Connection,
+        pace::Pace,
         peers::Peers,
-        pull::unexpected,
+        pull::{ask_head, unexpected},
         respond::may_carry,
     },
-    limits::{MAX_FRAME_BYTES, MAX_PUSH_BYTES, MAX_PUSH_FRAMES},
+    limits::MAX_PUSH_FRAMES,
 };
 
 /// Entries read from the log at a time.
 const READ_ENTRIES: usize = 512;
-/// Bytes of a piece's frames; a frame more and what is around them still fit a request.
-const PIECE_BYTES: usize = MAX_PUSH_BYTES - MAX_FRAME_BYTES - 16 * 1024;
+/// Bytes of a signature.
+const SIGNATURE_BYTES: u64 = 64;
+/// How often an upload is begun in one exchange, with a peer that loses it.
+const MAX_BEGINNINGS: usize = 16;
 
 /// Refused entries that the answer to a piece names.
 pub(crate) const MAX_NAMED_REFUSALS: usize = 64;
@@ -26,10 +32,22 @@ pub(crate) const MAX_NAMED_REFUSALS: usize = 64;
 /// What a push did.
 #[derive(Debug, Default)]
 pub(crate) struct PushOutcome {
+    /// Entries whose pieces were answered.
     pub(crate) sent: u64,
     pub(crate) refused: Vec<RefusedEntry>,
     /// Whether the peer left entries out that have no effect, for want of quota.
     pub(crate) is_over_quota: bool,
+    /// Whether the peer lost earlier pieces: what is left is to be pushed from its cursor.
+    is_lost: bool,
+}
+
+impl PushOutcome {
+    fn add(&mut self, more: Self) {
+        self.sent += more.sent;
+        self.refused.extend(more.refused);
+        self.is_over_quota |= more.is_over_quota;
+        self.is_lost |= more.is_lost;
+    }
 }
 
 /// What is to be sent.
@@ -66,6 +84,17 @@ impl Upload {
         })
     }
 
+    /// Leaves out what came from the peer itself.
+    pub(crate) async fn without_own(
+        mut self,
+        database: &Database,
+        peer: &PublicKey,
+    ) -> Result<Self, SyncError> {
+        let source = database.source(peer).await?;
+        self.pieces.entries = self.pieces.entries.not_from(source);
+        Ok(self)
+    }
+
     /// Whether the peer's cursor says where to begin.
     pub(crate) fn has_cursor(&self) -> bool {
         self.has_cursor
@@ -77,8 +106,44 @@ impl Upload {
     }
 }
 
-/// Sends what is to be sent.
+/// Sends an upload, and what is left of it where the peer lost its beginning or lacks what it
+/// builds on.
 pub(crate) async fn push(
+    connection: &Connection,
+    peers: &Peers,
+    database: &Database,
+    held: &Summary,
+    peer: PublicKey,
+    mut upload: Upload,
+) -> Result<PushOutcome, SyncError> {
+    let mut total = PushOutcome::default();
+    for _ in 0..MAX_BEGINNINGS {
+        let has_cursor = upload.has_cursor();
+        let outcome = send(connection, database, peer, upload).await?;
+        let misled = has_cursor && !outcome.refused.is_empty();
+        if !outcome.is_lost && !misled {
+            total.add(outcome);
+            return Ok(total);
+        }
+        let answer = ask_head(connection, peers, database, peer).await?;
+        if TipsDigest::of(held.tips.iter().copied()) == answer.tips_digest {
+            total.sent += outcome.sent;
+            return Ok(total);
+        }
+        let cursor = match misled {
+            // It led beyond what the peer holds.
+            true => None,
+            false => answer.cursor,
+        };
+        total.sent += outcome.sent;
+        upload = Upload::new(peers, database, held, &answer.tips, cursor).await?;
+    }
+    let message = "the peer loses every upload, try again later";
+    Err(SyncError::new(SyncErrorKind::Interrupted, message))
+}
+
+/// Sends the pieces of an upload, several at once, until all are answered or one is lost.
+async fn send(
     connection: &Connection,
     database: &Database,
     peer: PublicKey,
@@ -90,59 +155,89 @@ pub(crate) async fn push(
     let mut outcome = PushOutcome::default();
     let progress = connection.progress();
     progress.will_send(pieces.entries.remaining());
+    let mut pace = Pace::new();
+    let mut unanswered = JoinSet::new();
     let mut index = 0;
-    while let Some((frames, last)) = pieces.next().await? {
-        if !may_carry(database, &peer) {
-            return Err(SyncError::no_level(database.id(), &peer));
+    loop {
+        if !pieces.ended && unanswered.len() < pace.unanswered() {
+            let (frames, entries) = pieces.next(pace.bytes()).await?;
+            if index == 0 && frames.is_empty() {
+                return Ok(outcome);
+            }
+            if !may_carry(database, &peer) {
+                return Err(SyncError::no_level(database.id(), &peer));
+            }
+            let piece = Push {
+                database: database.id(),
+                push,
+                index,
+                frames,
+                last: pieces.ended,
+            };
+            unanswered.spawn(send_piece(
+                connection.clone(),
+                database.clone(),
+                piece,
+                entries,
+            ));
+            index += 1;
+            continue;
         }
-        if index == 0 && frames.is_empty() {
-            break;
-        }
-        let request = Push {
-            database: database.id(),
-            push,
-            index,
-            frames,
-            last,
+        let Some(answered) = unanswered.join_next().await else {
+            return Ok(outcome);
         };
-        let mut stream = connection.request(&Request::Push(request)).await?;
-        read_answer(&mut stream, database, index, &mut outcome).await?;
-        let sent = pieces.encoder.mark().count;
-        progress.sent(sent - outcome.sent);
-        outcome.sent = sent;
-        index += 1;
+        let answered = answered.map_err(|e| {
+            let message = format!("sending was ended: {e}");
+            SyncError::new(SyncErrorKind::Interrupted, message)
+        })?;
+        let (answered, took) = answered?;
+        pace.answered(took);
+        progress.sent(answered.sent);
+        outcome.add(answered);
+        if outcome.is_lost {
+            return Ok(outcome);
+        }
     }
-    Ok(outcome)
 }
 
-async fn read_answer(
-    stream: &mut AnswerStream,
-    database: &Database,
-    expected: u32,
-    outcome: &mut PushOutcome,
-) -> Result<(), SyncError> {
-    let (mut named, mut is_over_quota) = (0, false);
+/// Sends one piece of so many entries; what became of it, and how long that took.
+async fn send_piece(
+    connection: Connection,
+    database: Database,
+    piece: Push,
+    entries: u64,
+) -> Result<(PushOutcome, Duration), SyncError> {
+    let timer = Arc::clone(&connection.config().timer);
+    let began = timer.instant();
+    let expected = piece.index;
+    let mut stream = connection.request(&Request::Push(piece)).await?;
+    let mut outcome = PushOutcome::default();
     loop {
         match stream.expect().await? {
-            Answer::Pushed(Pushed { index, .. }) if index == expected => return Ok(()),
-            Answer::Refused(Refusal::Quota) if !is_over_quota => {
-                is_over_quota = true;
+            Answer::Pushed(Pushed { index, .. }) if index == expected => {
+                outcome.sent = entries;
+                return Ok((outcome, timer.instant() - began));
+            }
+            Answer::Refused(Refusal::UnknownPush) => {
+                outcome.is_lost = true;
+                return Ok((outcome, timer.instant() - began));
+            }
+            Answer::Refused(Refusal::Quota) if !outcome.is_over_quota => {
                 outcome.is_over_quota = true;
             }
-            Answer::Refused(Refusal::Entry { .. }) if named == MAX_NAMED_REFUSALS => {
+            Answer::Refused(Refusal::Entry { .. })
+                if outcome.refused.len() == MAX_NAMED_REFUSALS =>
+            {
                 return Err(SyncError::protocol(
                     "the peer names too many refused entries",
                 ));
             }
-            Answer::Refused(Refusal::Entry { id, rule }) => {
-                named += 1;
-                outcome.refused.push(RefusedEntry {
-                    id,
-                    rule,
-                    peer: stream.peer,
-                });
-            }
-            other => return Err(unexpected(&other, database)),
+            Answer::Refused(Refusal::Entry { id, rule }) => outcome.refused.push(RefusedEntry {
+                id,
+                rule,
+                peer: stream.peer,
+            }),
+            other => return Err(unexpected(&other, &database)),
         }
     }
 }
@@ -155,16 +250,15 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// The frames of the next piece and whether it is the last; `None` after that.
-    async fn next(&mut self) -> Result<Option<(Vec<DataFrame>, bool)>, SyncError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let (mut frames, mut bytes) = (Vec::new(), 0);
-        while bytes < PIECE_BYTES && frames.len() < MAX_PUSH_FRAMES {
+    /// The frames of the next piece and how many entries end in them; after the last one,
+    /// `ended` is set.
+    async fn next(&mut self, full: usize) -> Result<(Vec<DataFrame>, u64), SyncError> {
+        let (mut frames, mut bytes, mut entries) = (Vec::new(), 0, 0);
+        while bytes < full && frames.len() < MAX_PUSH_FRAMES {
             match self.frame().await? {
                 Some(frame) => {
                     bytes += frame.piece.len() + frame.signatures.len();
+                    entries += frame.signatures.len() as u64 / SIGNATURE_BYTES;
                     frames.push(frame);
                 }
                 None => {
@@ -173,7 +267,7 @@ impl Pieces {
                 }
             }
         }
-        Ok(Some((frames, self.ended)))
+        Ok((frames, entries))
     }
 
     async fn frame(&mut self) -> Result<Option<DataFrame>, SyncError> {

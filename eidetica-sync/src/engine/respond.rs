@@ -1,9 +1,8 @@
 //! Owns answering: who may ask what, and the entries that an `Open` or `Push` moves.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -18,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Answer, Budget, Cursor, Encoder, End, Epoch, HelloAnswer, Open, OpenAnswer, PROTOCOL_VERSION,
-    PeerHandler, ProtocolError, Push, PushId, Pushed, Refusal, Request, RequestContext, Rule,
+    PeerHandler, ProtocolError, Push, Pushed, Refusal, Request, RequestContext, Rule,
     SUPPORTED_VERSIONS, SyncConfig, Timer, TipsDigest,
     engine::{
         Denied, SyncError,
@@ -27,8 +26,8 @@ use crate::{
         peers::Peers,
         push::{MAX_NAMED_REFUSALS, skip_to},
         requests::Requests,
-        transfer::Intake,
         trust::Trust,
+        uploads::Uploads,
     },
     limits::{MAX_DATABASES, MAX_REASON_BYTES, MAX_TIPS},
 };
@@ -37,10 +36,6 @@ use crate::{
 const READ_ENTRIES: usize = 1024;
 /// Frames that are ready before the asker takes one.
 const FRAMES_AHEAD: usize = 2;
-/// Uploads of one peer that are remembered between their pieces; its oldest goes first.
-const OPEN_PUSHES_OF_PEER: usize = 4;
-/// Uploads of all peers that are remembered between their pieces; the oldest goes first.
-const OPEN_PUSHES: usize = 64;
 
 /// Answers the requests of proven peers.
 pub(crate) struct Responder(Arc<Inner>);
@@ -50,7 +45,7 @@ struct Inner {
     peers: Peers,
     ways_in: WaysIn,
     config: SyncConfig,
-    pushes: Mutex<VecDeque<OpenPush>>,
+    uploads: Uploads,
 }
 
 /// What answers those who have no level.
@@ -59,15 +54,6 @@ pub(crate) struct WaysIn {
     pub(crate) invites: Arc<Invites>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) refusals: Arc<Refusals>,
-}
-
-/// An upload between two pieces.
-struct OpenPush {
-    peer: PublicKey,
-    database: DatabaseId,
-    push: PushId,
-    next: u32,
-    intake: Intake,
 }
 
 /// Where an answer's frames go.
@@ -176,7 +162,7 @@ impl Responder {
             peers,
             ways_in,
             config: config.clone(),
-            pushes: Mutex::default(),
+            uploads: Uploads::new(config.clone()),
         }))
     }
 }
@@ -321,16 +307,18 @@ impl Inner {
 
     async fn push(&self, peer: PublicKey, push: Push, frames: &Frames) -> Result<(), Stop> {
         let database = self.granted(push.database, &peer).await?;
-        let mut open = self.take_push(&database, peer, &push)?;
+        let turn = self.uploads.turn(&database, peer, &push).await;
+        let mut turn = turn.ok_or(Stop::Refuse(Refusal::UnknownPush))?;
+        let intake = turn.intake();
         for frame in &push.frames {
             if !may_carry(&database, &peer) {
                 return Err(Stop::Refuse(Refusal::NoDatabase));
             }
-            open.intake.feed(frame).await?;
+            intake.feed(frame).await?;
         }
-        open.intake.flush().await?;
-        open.intake.brought.give_up(peer);
-        let refused = std::mem::take(&mut open.intake.brought.refused);
+        intake.flush().await?;
+        intake.brought.give_up(peer);
+        let refused = std::mem::take(&mut intake.brought.refused);
         for entry in refused.into_iter().take(MAX_NAMED_REFUSALS) {
             let mut rule = entry.rule;
             while rule.len() > MAX_REASON_BYTES {
@@ -342,14 +330,11 @@ impl Inner {
             )
             .await?;
         }
-        if std::mem::take(&mut open.intake.brought.over_quota) > 0 {
+        if std::mem::take(&mut intake.brought.over_quota) > 0 {
             send(frames, Answer::Refused(Refusal::Quota)).await?;
         }
-        let mark = open.intake.brought.mark;
-        open.next = push.index.saturating_add(1);
-        if !push.last {
-            self.keep_push(open);
-        }
+        let mark = intake.brought.mark;
+        turn.end(push.last);
         send(
             frames,
             Answer::Pushed(Pushed {
@@ -358,47 +343,6 @@ impl Inner {
             }),
         )
         .await
-    }
-
-    /// The upload that a piece belongs to; piece 0 begins one.
-    fn take_push(
-        &self,
-        database: &Database,
-        peer: PublicKey,
-        push: &Push,
-    ) -> Result<OpenPush, Stop> {
-        if push.index == 0 {
-            let intake = Intake::new(database.clone(), peer, &self.config);
-            let (database, push) = (push.database, push.push);
-            return Ok(OpenPush {
-                peer,
-                database,
-                push,
-                next: 0,
-                intake,
-            });
-        }
-        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = pushes.iter().position(|open| {
-            let is_same = open.push == push.push && open.next == push.index;
-            is_same && open.peer == peer && open.database == push.database
-        });
-        let open = place.and_then(|place| pushes.remove(place));
-        open.ok_or(Stop::Refuse(Refusal::UnknownPush))
-    }
-
-    fn keep_push(&self, open: OpenPush) {
-        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = |kept: &OpenPush| kept.peer == open.peer;
-        if pushes.iter().filter(|kept| own(kept)).count() >= OPEN_PUSHES_OF_PEER
-            && let Some(oldest) = pushes.iter().position(own)
-        {
-            pushes.remove(oldest);
-        }
-        if pushes.len() >= OPEN_PUSHES {
-            pushes.pop_front();
-        }
-        pushes.push_back(open);
     }
 }
 

@@ -9,6 +9,9 @@ pub const MAX_PUSH_BYTES: usize = 1024 * 1024;
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 /// Data frames of one `Push`; as many full ones as fit.
 pub const MAX_PUSH_FRAMES: usize = 64;
+/// Pieces of an upload that are unanswered: enough to fill a long way, and 4 MiB that a device
+/// holds of one.
+pub const MAX_UNANSWERED_PUSHES: usize = 4;
 /// Bytes of a data frame's piece before compression; declared and checked before allocating.
 pub const MAX_PIECE_BYTES: usize = 256 * 1024;
 /// Tips that a message lists; more are named by their digest alone.

@@ -35,7 +35,7 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
         storage,
         ways_in,
         config: SyncConfig::new(),
-        pushes: Mutex::default(),
+        uploads: Uploads::new(SyncConfig::new()),
     };
     (inner, ids)
 }
