@@ -63,6 +63,7 @@ impl Database {
             listed,
             not_from: None,
             without_void: false,
+            chunk_bytes: SCAN_BYTES,
             next: from,
             end,
         })
@@ -86,6 +87,8 @@ pub struct Difference {
     not_from: Option<Source>,
     /// Whether to leave out those without effect.
     without_void: bool,
+    /// Bytes of entries after which a chunk ends.
+    chunk_bytes: usize,
     next: Arrival,
     end: Arrival,
 }
@@ -125,6 +128,13 @@ impl Difference {
         self
     }
 
+    /// Ends chunks after so many bytes of entries, 4 MiB unless told; an entry is never cut.
+    #[must_use]
+    pub fn with_chunk_bytes(mut self, bytes: usize) -> Self {
+        self.chunk_bytes = bytes;
+        self
+    }
+
     fn contains(&self, arrival: Arrival, fields: &NodeFields) -> bool {
         let covers = |clock: &Clock| is_within(clock, fields);
         arrival < self.end
@@ -157,13 +167,14 @@ impl Difference {
             let void = self.void_among(&*snapshot, &chunk).await?;
             for (arrival, row) in chunk {
                 // Payloads with rows of their own do not count among the bytes of a scan.
-                if bytes > SCAN_BYTES {
+                if bytes > self.chunk_bytes {
                     break;
                 }
                 // What is not durable yet, or came later, may follow in the log.
                 next = Arrival(arrival.0 + 1).min(self.end);
                 if self.contains(arrival, &row.fields) && !void.contains(&arrival) {
                     let entry = nodes.entry(&*snapshot, arrival, row).await?;
+                    bytes += entry.core_bytes().len();
                     bytes += entry
                         .payloads()
                         .iter()

@@ -10,9 +10,16 @@ mod exchange;
 #[cfg(test)]
 mod fixture;
 mod history;
+mod hub;
 mod invites;
 mod joining;
 mod links;
+#[expect(dead_code, reason = "background sync takes it up next")]
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "background sync takes it up next")
+)]
+mod live;
 mod metadata;
 mod pace;
 mod peers;

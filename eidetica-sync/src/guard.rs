@@ -14,7 +14,7 @@ use eidetica_transport::{
 };
 
 use crate::{
-    Answer, PeerHandler, Refusal, RequestContext, SyncConfig, Timer,
+    Answer, PeerHandler, Refusal, Request, RequestContext, SyncConfig, Timer,
     guard::watched::{Patience, Watched, once},
 };
 
@@ -28,6 +28,9 @@ const REQUESTS_OF_ADDRESS: Rate = Rate::new(8_192, Duration::from_micros(976));
 const REQUESTS_OF_PEER: Rate = Rate::new(4_096, Duration::from_millis(4));
 /// Requests of one peer that are answered at once: four uploads, and some long answers beside.
 const CONCURRENT_REQUESTS: usize = 16;
+/// Subscriptions of one peer that are open at once, beside its requests: twice as many as are
+/// answered, as those that nobody reads end a little later.
+const SUBSCRIPTIONS: usize = 8;
 /// Until a frame that is ready must have been taken: the largest at 4 kB/s.
 const SLOW_READER: Duration = Duration::from_secs(60);
 /// Channels of one peer: one for each program that uses its key, and some that it has lost.
@@ -54,6 +57,7 @@ pub struct SyncLimits {
     requests_of_address: Option<Rate>,
     requests_of_peer: Option<Rate>,
     concurrent_requests: usize,
+    subscriptions: usize,
     slow_reader: Option<Duration>,
     pub(crate) sessions_of_peer: usize,
 }
@@ -65,6 +69,7 @@ impl Default for SyncLimits {
             requests_of_address: Some(REQUESTS_OF_ADDRESS),
             requests_of_peer: Some(REQUESTS_OF_PEER),
             concurrent_requests: CONCURRENT_REQUESTS,
+            subscriptions: SUBSCRIPTIONS,
             slow_reader: Some(SLOW_READER),
             sessions_of_peer: SESSIONS_OF_PEER,
         }
@@ -105,6 +110,13 @@ impl SyncLimits {
         self
     }
 
+    /// Subscriptions of one peer that are open at the same time, beside its requests: 8.
+    #[must_use]
+    pub fn with_subscriptions(mut self, each: usize) -> Self {
+        self.subscriptions = each;
+        self
+    }
+
     /// How long a peer may leave a frame of an answer unread: 60 s.
     #[must_use]
     pub fn with_slow_reader(mut self, after: Option<Duration>) -> Self {
@@ -136,6 +148,7 @@ pub(crate) struct Guard {
     addresses: Buckets<Origin>,
     peers: Buckets<PublicKey>,
     under_way: Places<PublicKey>,
+    standing: Places<PublicKey>,
     hits: Hits,
 }
 
@@ -145,6 +158,7 @@ struct Hits {
     requests_of_address: LimitCounter,
     requests_of_peer: LimitCounter,
     concurrent_requests: LimitCounter,
+    subscriptions: LimitCounter,
     slow_readers: Arc<LimitCounter>,
     sessions_of_peer: LimitCounter,
 }
@@ -157,6 +171,7 @@ impl Guard {
             addresses: Buckets::new(limits.requests_of_address, REMEMBERED),
             peers: Buckets::new(limits.requests_of_peer, REMEMBERED),
             under_way: Places::new(limits.concurrent_requests),
+            standing: Places::new(limits.subscriptions),
             limits,
             timer: Arc::clone(&config.timer),
             hits: Hits {
@@ -164,6 +179,7 @@ impl Guard {
                 requests_of_address: LimitCounter::new("requests of an address"),
                 requests_of_peer: LimitCounter::new("requests of a peer"),
                 concurrent_requests: LimitCounter::new("concurrent requests of a peer"),
+                subscriptions: LimitCounter::new("subscriptions of a peer"),
                 slow_readers: Arc::new(LimitCounter::new("slow readers")),
                 sessions_of_peer: LimitCounter::new("channels of a peer"),
             },
@@ -178,6 +194,7 @@ impl Guard {
             &hits.requests_of_address,
             &hits.requests_of_peer,
             &hits.concurrent_requests,
+            &hits.subscriptions,
             &*hits.slow_readers,
             &hits.sessions_of_peer,
         ]
@@ -199,7 +216,11 @@ impl Guard {
     }
 
     /// A place for a request, if its sender may ask now.
-    fn admit_request(&self, context: &RequestContext) -> Result<Place<PublicKey>, Limited> {
+    fn admit_request(
+        &self,
+        context: &RequestContext,
+        request: &[u8],
+    ) -> Result<Place<PublicKey>, Limited> {
         let origin = context.remote_address.as_ref().and_then(Origin::of);
         self.take(
             &self.addresses,
@@ -211,10 +232,14 @@ impl Guard {
             Some(&context.peer),
             &self.hits.requests_of_peer,
         )?;
-        self.under_way.take(context.peer).ok_or_else(|| {
-            self.hits.concurrent_requests.hit();
+        let (places, counter) = match Request::is_standing(request) {
+            true => (&self.standing, &self.hits.subscriptions),
+            false => (&self.under_way, &self.hits.concurrent_requests),
+        };
+        places.take(context.peer).ok_or_else(|| {
+            counter.hit();
             Limited {
-                limit: self.hits.concurrent_requests.name(),
+                limit: counter.name(),
                 wait: Duration::ZERO,
             }
         })
@@ -254,7 +279,7 @@ impl Guarded {
 #[async_trait]
 impl PeerHandler for Guarded {
     async fn handle(&self, context: RequestContext, request: Bytes) -> FrameStream {
-        let place = match self.guard.admit_request(&context) {
+        let place = match self.guard.admit_request(&context, &request) {
             Ok(place) => place,
             Err(Limited { limit, wait }) => {
                 let refusal = Refusal::Limited {

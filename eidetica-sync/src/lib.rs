@@ -33,9 +33,9 @@ pub use crate::{
     ticket::{DatabaseTicket, TicketError, TicketInvite},
     timer::{Sleep, Timer, TokioTimer},
     wire::{
-        Answer, Budget, Cursor, DataFrame, End, Epoch, Head, Hello, HelloAnswer, Hints, Mark, Open,
-        OpenAnswer, PROTOCOL_VERSION, ProtocolError, Push, PushId, Pushed, Redeem, Refusal,
-        Request, RequestAccess, Rule, RuleSet, RunningHash, SUPPORTED_VERSIONS, TipsDigest,
-        VersionRange, limits,
+        Answer, Budget, Cursor, DataFrame, End, Epoch, Followed, Head, Hello, HelloAnswer, Hints,
+        LiveFrame, Mark, Open, OpenAnswer, PROTOCOL_VERSION, ProtocolError, Push, PushId, Pushed,
+        Redeem, Refusal, Request, RequestAccess, Rule, RuleSet, RunningHash, SUPPORTED_VERSIONS,
+        Subscribe, TipsDigest, VersionRange, limits,
     },
 };

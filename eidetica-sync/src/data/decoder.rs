@@ -26,6 +26,7 @@ const SIGNATURE_BYTES: usize = 64;
 pub struct Decoder {
     database: DatabaseId,
     tables: ReadTables,
+    /// Made for the first piece that is compressed.
     decompressor: Option<Decompressor<'static>>,
     /// The beginning of a record that goes on in the next frame.
     partial: Vec<u8>,
@@ -51,7 +52,7 @@ impl Decoder {
         Self {
             database,
             tables: ReadTables::default(),
-            decompressor: Decompressor::new().ok(),
+            decompressor: None,
             partial: Vec::new(),
             recent: VecDeque::new(),
             count: 0,
@@ -121,6 +122,9 @@ impl Decoder {
             }
             self.partial.extend_from_slice(&frame.piece);
             return Ok(());
+        }
+        if self.decompressor.is_none() {
+            self.decompressor = Decompressor::new().ok();
         }
         let decompressor = self
             .decompressor

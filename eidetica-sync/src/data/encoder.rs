@@ -24,6 +24,8 @@ const _: () = assert!(FULL_FRAME_BYTES + 4096 < MAX_FRAME_BYTES);
 const _: () = assert!(FULL_FRAME_BYTES <= MAX_PIECE_BYTES);
 /// Bytes of a signature.
 const SIGNATURE_BYTES: usize = 64;
+/// Bytes of a piece below which zstd saves about as much as it adds, and costs more than either.
+const LEAST_COMPRESSED: usize = 512;
 /// The level of zstd that is faster than the network it saves.
 const COMPRESSION_LEVEL: i32 = 1;
 
@@ -41,6 +43,7 @@ pub struct Encoder {
     start: usize,
     /// The records that end in the buffer.
     ends: VecDeque<RecordEnd>,
+    /// Made for the first piece that is worth it.
     compressor: Option<Compressor<'static>>,
 }
 
@@ -66,8 +69,7 @@ impl Encoder {
             buffer: Vec::new(),
             start: 0,
             ends: VecDeque::new(),
-            // Without a compressor the pieces are stored, which every decoder reads.
-            compressor: Compressor::new(COMPRESSION_LEVEL).ok(),
+            compressor: None,
         }
     }
 
@@ -166,7 +168,13 @@ impl Encoder {
 
     fn compress(&mut self, start: usize, end: usize) -> (Vec<u8>, bool) {
         let raw = &self.buffer[start..end];
-        match self.compressor.as_mut().and_then(|c| c.compress(raw).ok()) {
+        if self.compressor.is_none() && raw.len() >= LEAST_COMPRESSED {
+            // Without a compressor the pieces are stored, which every decoder reads.
+            self.compressor = Compressor::new(COMPRESSION_LEVEL).ok();
+        }
+        let compressor = self.compressor.as_mut();
+        let compressor = compressor.filter(|_| raw.len() >= LEAST_COMPRESSED);
+        match compressor.and_then(|compressor| compressor.compress(raw).ok()) {
             Some(piece) if piece.len() < raw.len() => (piece, true),
             _ => (raw.to_vec(), false),
         }

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use eidetica_core::{EntryId, PublicKey};
-use eidetica_store::{Database, Summary};
+use eidetica_core::{Arrival, EntryId, PublicKey};
+use eidetica_store::{Database, Offer, Summary};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -135,6 +135,10 @@ pub(crate) async fn pull(
             }
             Outcome::Ended(answer, brought, more) => {
                 let rule = *first_rule.get_or_insert(answer.rule);
+                if answer.rule == Rule::EqualTips && ask.wants_entries {
+                    // Nothing of the peer's log is missing here, whoever brought it.
+                    follow_to(database, peer, cursor, end_of_log(&answer)).await?;
+                }
                 let progressed = brought.stored > 0 || brought.mark.is_some();
                 let is_whole = brought.incomplete.is_empty() && has_tips(database, &answer).await?;
                 let beyond = brought.reached.filter(|reached| {
@@ -197,6 +201,32 @@ pub(crate) async fn ask_head(
     };
     let pulled = pull(connection, peers, database, peer, ask).await?;
     Ok(pulled.answer)
+}
+
+/// What comes after everything that the peer held.
+fn end_of_log(answer: &OpenAnswer) -> Cursor {
+    Cursor {
+        epoch: answer.epoch,
+        arrival: Arrival(answer.count),
+    }
+}
+
+/// Remembers how far a peer's log has been followed, unless that is known.
+pub(crate) async fn follow_to(
+    database: &Database,
+    peer: PublicKey,
+    known: Option<Cursor>,
+    cursor: Cursor,
+) -> Result<(), SyncError> {
+    if known != Some(cursor) && database.frontier().count > 0 {
+        let extra = Peers::advance(database.id(), &peer, cursor);
+        let offer = Offer {
+            extra,
+            ..Offer::default()
+        };
+        database.ingest(offer).await?;
+    }
+    Ok(())
 }
 
 /// Whether the tips that an answer names are here.
@@ -346,17 +376,10 @@ async fn finish(
     intake: &Intake,
     cursor: Cursor,
 ) -> Result<(), SyncError> {
-    let is_new = intake.cursor() != Some(cursor) && cursor.epoch != Epoch([0; 16]);
-    if is_new && !intake.brought.is_stuck && database.frontier().count > 0 {
-        let extra = Peers::advance(database.id(), &peer, cursor);
-        database
-            .ingest(eidetica_store::Offer {
-                extra,
-                ..Default::default()
-            })
-            .await?;
+    match intake.brought.is_stuck || cursor.epoch == Epoch([0; 16]) {
+        true => Ok(()),
+        false => follow_to(database, peer, intake.cursor(), cursor).await,
     }
-    Ok(())
 }
 
 pub(crate) fn unexpected(answer: &Answer, database: &Database) -> SyncError {

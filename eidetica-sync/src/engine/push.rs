@@ -95,6 +95,12 @@ impl Upload {
         Ok(self)
     }
 
+    /// Leaves out what has no effect.
+    pub(crate) fn without_void(mut self) -> Self {
+        self.pieces.entries = self.pieces.entries.without_void();
+        self
+    }
+
     /// Whether the peer's cursor says where to begin.
     pub(crate) fn has_cursor(&self) -> bool {
         self.has_cursor

@@ -18,11 +18,13 @@ use tokio::sync::mpsc;
 use crate::{
     Answer, Budget, Cursor, Encoder, End, Epoch, HelloAnswer, Open, OpenAnswer, PROTOCOL_VERSION,
     PeerHandler, ProtocolError, Push, Pushed, Refusal, Request, RequestContext, Rule,
-    SUPPORTED_VERSIONS, SyncConfig, Timer, TipsDigest,
+    SUPPORTED_VERSIONS, Subscribe, SyncConfig, Timer, TipsDigest,
     engine::{
         Denied, SyncError,
         denied::Refusals,
+        hub::Hub,
         invites::Invites,
+        live::Subscriptions,
         peers::Peers,
         push::{MAX_NAMED_REFUSALS, skip_to},
         requests::Requests,
@@ -36,6 +38,9 @@ use crate::{
 const READ_ENTRIES: usize = 1024;
 /// Frames that are ready before the asker takes one.
 const FRAMES_AHEAD: usize = 2;
+/// Refusals of one subscription that are remembered, so that a stranger with one long list drives
+/// out no others.
+const DENIED_OF_SUBSCRIPTION: usize = 16;
 
 /// Answers the requests of proven peers.
 pub(crate) struct Responder(Arc<Inner>);
@@ -45,6 +50,7 @@ struct Inner {
     peers: Peers,
     ways_in: WaysIn,
     config: SyncConfig,
+    live: Subscriptions,
     uploads: Uploads,
 }
 
@@ -57,17 +63,19 @@ pub(crate) struct WaysIn {
 }
 
 /// Where an answer's frames go.
-type Frames = mpsc::Sender<Outgoing>;
+pub(in crate::engine) type Frames = mpsc::Sender<Outgoing>;
 
 /// A frame on its way to the transport.
-enum Outgoing {
+pub(in crate::engine) enum Outgoing {
     Plain(Bytes),
     /// One of entries of a database: it goes only to who has a level when it goes.
     Entries(Bytes, Database),
+    /// The same in a subscription, which goes on without the database at this place.
+    Live(Bytes, Database, u16),
 }
 
 /// Why an answer ends early: the asker has gone, or is refused.
-enum Stop {
+pub(in crate::engine) enum Stop {
     Gone,
     Refuse(Refusal),
 }
@@ -132,6 +140,8 @@ impl Stream for Answering {
         let frame = match ready!(self.receiver.poll_recv(cx)) {
             Some(Outgoing::Plain(frame)) => frame,
             Some(Outgoing::Entries(frame, database)) if may_carry(&database, &self.peer) => frame,
+            Some(Outgoing::Live(frame, database, _)) if may_carry(&database, &self.peer) => frame,
+            Some(Outgoing::Live(_, _, index)) => Answer::Closed(index).encode(),
             // What was ready before the peer was removed is kept back, and nothing follows.
             Some(Outgoing::Entries(..)) => {
                 self.receiver.close();
@@ -155,9 +165,12 @@ impl Responder {
         storage: Storage,
         peers: Peers,
         ways_in: WaysIn,
+        hub: Hub,
         config: &SyncConfig,
     ) -> Self {
+        let timer = Arc::clone(&config.timer);
         Self(Arc::new(Inner {
+            live: Subscriptions::new(storage.clone(), hub, timer),
             storage,
             peers,
             ways_in,
@@ -191,6 +204,11 @@ impl Inner {
             Request::ListDatabases => self.list(peer, frames).await,
             Request::Open(open) => self.open(peer, *open, frames).await,
             Request::Push(push) => self.push(peer, push, frames).await,
+            Request::Subscribe(subscribe) => {
+                let granted = self.grant_all(&subscribe, &peer).await;
+                let serving = self.live.serve(peer, &subscribe, granted, frames);
+                serving.await
+            }
             Request::Redeem(redeem) => {
                 let redeemed = self.ways_in.invites.redeem(context, redeem).await;
                 let level = redeemed.map_err(Stop::Refuse)?;
@@ -227,6 +245,30 @@ impl Inner {
 
     /// The database, if it is here and the peer may carry it; one refusal for both.
     async fn granted(&self, id: DatabaseId, peer: &PublicKey) -> Result<Database, Stop> {
+        self.grant(id, peer).await.map_err(|denied| {
+            self.ways_in.refusals.add(*denied);
+            Stop::Refuse(Refusal::NoDatabase)
+        })
+    }
+
+    /// Which of the databases that a peer wants to follow it may carry.
+    async fn grant_all(&self, subscribe: &Subscribe, peer: &PublicKey) -> Vec<Option<Database>> {
+        let mut granted = Vec::with_capacity(subscribe.databases.len());
+        let mut left = DENIED_OF_SUBSCRIPTION;
+        for followed in &subscribe.databases {
+            let database = self.grant(followed.database, peer).await;
+            if let Err(denied) = &database
+                && let Some(rest) = left.checked_sub(1)
+            {
+                left = rest;
+                self.ways_in.refusals.add((**denied).clone());
+            }
+            granted.push(database.ok());
+        }
+        granted
+    }
+
+    async fn grant(&self, id: DatabaseId, peer: &PublicKey) -> Result<Database, Box<Denied>> {
         let (is_here, held) = match self.storage.database(id).await {
             Ok(database) if may_carry(&database, peer) => return Ok(database),
             Ok(database) => {
@@ -243,7 +285,7 @@ impl Inner {
                 (false, Level::None)
             }
         };
-        self.ways_in.refusals.add(Denied {
+        Err(Box::new(Denied {
             database: id,
             is_here,
             key: *peer,
@@ -251,8 +293,7 @@ impl Inner {
             needed: Level::Read,
             at: self.storage.now(),
             times: 1,
-        });
-        Err(Stop::Refuse(Refusal::NoDatabase))
+        }))
     }
 
     async fn open(&self, peer: PublicKey, open: Open, frames: &Frames) -> Result<(), Stop> {
@@ -479,7 +520,7 @@ async fn send_granted(
     frames.send(entries).await.map_err(|_| Stop::Gone)
 }
 
-async fn send(frames: &Frames, answer: Answer) -> Result<(), Stop> {
+pub(in crate::engine) async fn send(frames: &Frames, answer: Answer) -> Result<(), Stop> {
     let frame = Outgoing::Plain(answer.encode());
     frames.send(frame).await.map_err(|_| Stop::Gone)
 }

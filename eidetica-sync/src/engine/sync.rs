@@ -13,6 +13,7 @@ use crate::{
         connection::Connection,
         denied::Refusals,
         exchange::{Exchange, exchange},
+        hub::Hub,
         invites::Invites,
         joining::Joins,
         links::Links,
@@ -43,6 +44,11 @@ pub(crate) struct Inner {
     pub(crate) requests: Arc<Requests>,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) joins: Joins,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "background sync takes it up next")
+    )]
+    pub(crate) hub: Hub,
     server: Arc<SecureServer>,
     guard: Arc<Guard>,
     servers: tokio::sync::Mutex<Vec<Box<dyn ServerHandle>>>,
@@ -75,7 +81,14 @@ impl Sync {
             requests: Arc::clone(&requests),
             refusals: Arc::clone(&refusals),
         };
-        let responder = Responder::new(storage.clone(), peers.clone(), ways_in, &config);
+        let hub = Hub::new(&storage);
+        let responder = Responder::new(
+            storage.clone(),
+            peers.clone(),
+            ways_in,
+            hub.clone(),
+            &config,
+        );
         let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
         let server = SecureServer::new(identity.clone(), Arc::new(guarded));
         Ok(Self(Arc::new(Inner {
@@ -87,6 +100,7 @@ impl Sync {
             server: Arc::new(server.with_guard(Arc::clone(&guard))),
             guard,
             joins: Joins::new(storage.clone()),
+            hub,
             config,
             storage,
             trust,

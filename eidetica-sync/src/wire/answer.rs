@@ -5,7 +5,8 @@ use eidetica_core::{DatabaseId, EntryId, authority::Level};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{
-    Cursor, DataFrame, Epoch, Mark, ProtocolError, Rule, TipsDigest, VersionRange, codec,
+    Cursor, DataFrame, Epoch, LiveFrame, Mark, ProtocolError, Rule, TipsDigest, VersionRange,
+    codec,
     limits::{
         MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_DATABASES,
         MAX_FRAME_BYTES, MAX_REASON_BYTES, MAX_TIPS,
@@ -24,6 +25,10 @@ const REFUSED: u8 = 7;
 const PONG: u8 = 8;
 const GRANTED: u8 = 9;
 const REQUESTED: u8 = 10;
+const LIVE: u8 = 11;
+const BEHIND: u8 = 12;
+const CLOSED: u8 = 13;
+const HEARTBEAT: u8 = 14;
 
 /// One frame of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +56,16 @@ pub enum Answer {
     Granted(Level),
     /// To a `RequestAccess`, whether or not anybody will see it.
     Requested,
+    /// To a `Subscribe`: something is new.
+    Live(LiveFrame),
+    /// To a `Subscribe`: the database at this place of the list is left out, as an exchange serves
+    /// better. The cursor is not of the answerer's log, or too much comes after it.
+    Behind(u16),
+    /// To a `Subscribe`: there is no such database as that at this place of the list, or the asker
+    /// has no access to it: one answer for both.
+    Closed(u16),
+    /// To a `Subscribe`: the answerer is there, and nothing is new.
+    Heartbeat,
 }
 
 /// What the answerer of a Hello is.
@@ -169,6 +184,15 @@ impl Answer {
             Self::Pong => start(PONG),
             Self::Granted(level) => codec::write(start(GRANTED), level),
             Self::Requested => start(REQUESTED),
+            Self::Live(live) => {
+                let data = &live.data;
+                let mut bytes = Vec::with_capacity(data.signatures.len() + data.piece.len() + 128);
+                bytes.push(LIVE);
+                codec::write(bytes, live)
+            }
+            Self::Behind(index) => codec::write(start(BEHIND), index),
+            Self::Closed(index) => codec::write(start(CLOSED), index),
+            Self::Heartbeat => start(HEARTBEAT),
         })
     }
 
@@ -201,6 +225,10 @@ impl Answer {
             PONG => empty(body, Self::Pong),
             GRANTED => codec::read(body, "grant").map(Self::Granted),
             REQUESTED => empty(body, Self::Requested),
+            LIVE => codec::read(body, "live frame").map(Self::Live),
+            BEHIND => codec::read(body, "place of a database").map(Self::Behind),
+            CLOSED => codec::read(body, "place of a database").map(Self::Closed),
+            HEARTBEAT => empty(body, Self::Heartbeat),
             unknown => Err(ProtocolError::UnknownAnswer(unknown)),
         }
     }

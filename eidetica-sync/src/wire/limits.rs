@@ -28,6 +28,8 @@ pub const MAX_SKETCH_BYTES: usize = 16 * 1024;
 pub const MAX_RANGES_BYTES: usize = 16 * 1024;
 /// Databases in one frame; longer lists take several frames.
 pub const MAX_DATABASES: usize = 4096;
+/// Databases that a `Subscribe` follows; they fit a request with their cursors.
+pub const MAX_FOLLOWED: usize = 1024;
 /// Capabilities that a `Hello` names.
 pub const MAX_CAPABILITIES: usize = 32;
 /// Bytes of a capability's name.

@@ -5,7 +5,7 @@ use eidetica_core::{DatabaseId, EntryId, PublicKey};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{
-    Cursor, DataFrame, ProtocolError, Redeem, RequestAccess, TipsDigest, codec,
+    Cursor, DataFrame, ProtocolError, Redeem, RequestAccess, Subscribe, TipsDigest, codec,
     limits::{
         MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_HAVES,
         MAX_HEADS, MAX_PUSH_BYTES, MAX_PUSH_FRAMES, MAX_RANGES_BYTES, MAX_REQUEST_BYTES,
@@ -18,12 +18,13 @@ pub const PROTOCOL_VERSION: u8 = 1;
 /// The versions of the protocol spoken here.
 pub const SUPPORTED_VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
 
-// The numbers of requests never change. 4 and 7 belong to Subscribe and FetchPayloads, which this
-// version answers as it answers any unknown number.
+// The numbers of requests never change. 7 belongs to FetchPayloads, which this version answers as it
+// answers any unknown number.
 const HELLO: u8 = 0;
 const LIST_DATABASES: u8 = 1;
 const OPEN: u8 = 2;
 const PUSH: u8 = 3;
+const SUBSCRIBE: u8 = 4;
 const REQUEST_ACCESS: u8 = 5;
 const REDEEM: u8 = 6;
 const PING: u8 = 8;
@@ -39,6 +40,8 @@ pub enum Request {
     Open(Box<Open>),
     /// Brings entries that the answerer lacks.
     Push(Push),
+    /// Asks to be sent what is new as it comes.
+    Subscribe(Subscribe),
     /// Asks for a level.
     RequestAccess(RequestAccess),
     /// Shows an invite.
@@ -215,11 +218,17 @@ impl Request {
             Self::ListDatabases => start(LIST_DATABASES),
             Self::Open(open) => codec::write(start(OPEN), open),
             Self::Push(push) => codec::write(start(PUSH), push),
+            Self::Subscribe(subscribe) => codec::write(start(SUBSCRIBE), subscribe),
             Self::RequestAccess(asked) => codec::write(start(REQUEST_ACCESS), asked),
             Self::Redeem(redeem) => codec::write(start(REDEEM), redeem),
             Self::Ping => start(PING),
             Self::Unknown(number) => start(*number),
         })
+    }
+
+    /// Whether the bytes of a request ask for an answer that goes on until it is told to end.
+    pub(crate) fn is_standing(bytes: &[u8]) -> bool {
+        matches!(bytes, [PROTOCOL_VERSION, SUBSCRIBE, ..])
     }
 
     /// Reads a request, accepting exactly its canonical form. The body of an unknown number is
@@ -246,6 +255,7 @@ impl Request {
             LIST_DATABASES => empty(body, Self::ListDatabases),
             OPEN => codec::read(body, "open").map(|open| Self::Open(Box::new(open))),
             PUSH => codec::read(body, "push").map(Self::Push),
+            SUBSCRIBE => codec::read(body, "subscription").map(Self::Subscribe),
             REQUEST_ACCESS => codec::read(body, "request for access").map(Self::RequestAccess),
             REDEEM => codec::read(body, "redemption").map(Self::Redeem),
             PING => empty(body, Self::Ping),

@@ -135,13 +135,27 @@ fn golden_stream() {
 fn golden_compressed_frame_decodes() {
     // What this zstd makes may change with its version; what it reads may not.
     let frame = encode(&small_stream()).remove(0);
-    let kept = kept("compressed", &Answer::Data(frame.clone()).encode());
+    let compressed = DataFrame {
+        piece: zstd::bulk::compress(&frame.piece, 1).unwrap(),
+        compressed: true,
+        ..frame.clone()
+    };
+    let kept = kept("compressed", &Answer::Data(compressed).encode());
     let Ok(Answer::Data(kept)) = Answer::decode(&kept) else {
         panic!("a data frame")
     };
     assert!(kept.compressed);
     assert_eq!(stored(&kept), stored(&frame));
     assert_eq!(decode(&[kept]).unwrap(), small_stream());
+}
+
+#[test]
+fn small_pieces_are_stored_and_larger_ones_compressed() {
+    for (entries, is_compressed) in [(1, false), (2, false), (20, true)] {
+        let frame = encode(&chain(entries)).remove(0);
+        assert_eq!(frame.compressed, is_compressed, "{entries}");
+        assert_eq!(decode(&[frame]).unwrap(), chain(entries));
+    }
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use eidetica_core::{Arrival, DatabaseId, EntryId, SecretKey, authority::Level};
 use eidetica_sync::{
-    Answer, Budget, Cursor, DataFrame, End, Epoch, Head, Hello, HelloAnswer, Hints, InviteId,
-    InviteProof, Mark, Open, OpenAnswer, ProtocolError, Push, PushId, Pushed, Redeem, Refusal,
-    Request, RequestAccess, Rule, RuleSet, RunningHash, TipsDigest, VersionRange, limits,
+    Answer, Budget, Cursor, DataFrame, End, Epoch, Followed, Head, Hello, HelloAnswer, Hints,
+    InviteId, InviteProof, LiveFrame, Mark, Open, OpenAnswer, ProtocolError, Push, PushId, Pushed,
+    Redeem, Refusal, Request, RequestAccess, Rule, RuleSet, RunningHash, Subscribe, TipsDigest,
+    VersionRange, limits,
 };
 use proptest::prelude::*;
 
@@ -85,6 +86,20 @@ fn request_access() -> RequestAccess {
     }
 }
 
+fn followed(cursor: Option<Cursor>) -> Followed {
+    Followed {
+        database: DatabaseId::from_bytes([6; 32]),
+        cursor,
+    }
+}
+
+fn subscribe() -> Subscribe {
+    Subscribe {
+        databases: vec![followed(Some(cursor())), followed(None)],
+        millis: 25_000,
+    }
+}
+
 fn requests() -> Vec<(&'static str, Request)> {
     let versions = VersionRange { min: 1, max: 300 };
     let hello = Hello {
@@ -111,7 +126,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("open", Request::Open(Box::new(open()))),
         ("open_full", Request::Open(Box::new(full_open()))),
         ("push", Request::Push(push)),
-        ("subscribe", Request::Unknown(4)),
+        ("subscribe", Request::Subscribe(subscribe())),
         ("request_access", Request::RequestAccess(request_access())),
         ("redeem", Request::Redeem(redeem)),
         ("fetch_payloads", Request::Unknown(7)),
@@ -138,6 +153,11 @@ fn answers() -> Vec<(&'static str, Answer)> {
     let entry = Refusal::Entry {
         id: id(9),
         rule: "height 9, parents say 7".into(),
+    };
+    let live = LiveFrame {
+        index: 300,
+        ends: true,
+        data: data(),
     };
     let refused = Answer::Refused;
     vec![
@@ -175,6 +195,10 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("entry", refused(entry)),
         ("unknown_push", refused(Refusal::UnknownPush)),
         ("pong", Answer::Pong),
+        ("live", Answer::Live(live)),
+        ("behind", Answer::Behind(300)),
+        ("closed", Answer::Closed(1)),
+        ("heartbeat", Answer::Heartbeat),
         ("granted", Answer::Granted(Level::Admin(300))),
         ("requested", Answer::Requested),
         ("invite", refused(Refusal::Invite)),
@@ -356,6 +380,22 @@ fn lists_over_their_limits_are_refused() {
         Answer::decode(&Answer::Refused(refusal).encode()),
         Err(ProtocolError::Malformed("refusal"))
     );
+}
+
+#[test]
+fn as_many_databases_are_followed_as_fit_a_request_and_no_more() {
+    let last = Cursor {
+        epoch: Epoch([3; 16]),
+        arrival: Arrival(u64::MAX),
+    };
+    let with = |count| {
+        let databases = vec![followed(Some(last)); count];
+        let millis = u32::MAX;
+        Request::decode(&Request::Subscribe(Subscribe { databases, millis }).encode())
+    };
+    assert!(with(limits::MAX_FOLLOWED).is_ok());
+    let refused = Err(ProtocolError::Malformed("subscription"));
+    assert_eq!(with(limits::MAX_FOLLOWED + 1), refused);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use eidetica_store::MemoryBackend;
 
 use super::*;
-use crate::engine::fixture::{key, open, set_level};
+use crate::{
+    TokioTimer,
+    engine::fixture::{key, open, set_level},
+};
 
 /// Databases that are asked for, and as many that are not here.
 const DATABASES: u8 = 40;
@@ -32,6 +35,7 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
     };
     let inner = Inner {
         peers: Peers::new(storage.clone(), 0),
+        live: Subscriptions::new(storage.clone(), Hub::new(&storage), Arc::new(TokioTimer)),
         storage,
         ways_in,
         config: SyncConfig::new(),

@@ -1,0 +1,226 @@
+//! Owns the subscriber's side: one subscription to a peer, whose bursts are committed here with the
+//! cursor that they lead to.
+
+use std::time::Duration;
+
+use eidetica_core::{DatabaseId, PublicKey};
+use eidetica_store::Database;
+
+use crate::{
+    Answer, Followed, LiveFrame, Refusal, Request, Subscribe, SyncConfig,
+    engine::{
+        RefusedEntry, SyncError,
+        connection::{AnswerStream, Connection},
+        peers::Peers,
+        pull::follow_to,
+        respond::may_carry,
+        transfer::{Brought, Intake},
+    },
+    limits::MAX_FOLLOWED,
+};
+
+/// What happens in a subscription.
+#[derive(Debug)]
+pub(crate) enum LiveEvent {
+    /// Entries came and are committed.
+    Brought {
+        /// The database.
+        database: DatabaseId,
+        /// Entries stored now.
+        stored: u64,
+        /// Entries that were here before.
+        known: u64,
+        /// Entries that are not accepted.
+        refused: Vec<RefusedEntry>,
+        /// Bytes of their frame.
+        bytes: u64,
+    },
+    /// A database is followed no longer: an exchange must come first. Where that does not help, the
+    /// next subscription says so again at once, so whoever repeats this waits in between.
+    Behind(DatabaseId),
+    /// A database is followed no longer: the peer has no such database or this device no access, or
+    /// the peer lost its level here.
+    Closed(DatabaseId),
+    /// The peer is there, and nothing is new.
+    Heartbeat,
+    /// The subscription is over; a new one goes on where it was.
+    Ended,
+}
+
+/// A subscription to databases of one peer.
+pub(crate) struct Following {
+    stream: AnswerStream,
+    peer: PublicKey,
+    config: SyncConfig,
+    /// By place in the request; `None` once followed no longer.
+    places: Vec<Option<Place>>,
+    /// What is to be told next.
+    next: Option<LiveEvent>,
+}
+
+struct Place {
+    database: Database,
+    /// The burst under way.
+    intake: Option<Intake>,
+}
+
+impl Following {
+    /// Subscribes to databases from where this device has followed the peer's logs of them; of more
+    /// than 1,024, to the first.
+    ///
+    /// # Errors
+    /// By [`SyncErrorKind`](crate::SyncErrorKind).
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub(crate) async fn open(
+        connection: &Connection,
+        peers: &Peers,
+        databases: Vec<Database>,
+        peer: PublicKey,
+        length: Duration,
+    ) -> Result<Self, SyncError> {
+        let mut followed = Vec::with_capacity(databases.len().min(MAX_FOLLOWED));
+        for database in databases.iter().take(MAX_FOLLOWED) {
+            let id = database.id();
+            followed.push(Followed {
+                database: id,
+                cursor: peers.cursor(id, &peer).await?,
+            });
+        }
+        let subscribe = Subscribe {
+            databases: followed,
+            millis: length.as_millis().try_into().unwrap_or(u32::MAX),
+        };
+        let stream = connection.request(&Request::Subscribe(subscribe)).await?;
+        let places = databases.into_iter().take(MAX_FOLLOWED);
+        let places = places.map(|database| {
+            Some(Place {
+                database,
+                intake: None,
+            })
+        });
+        Ok(Self {
+            stream,
+            peer,
+            config: connection.config().clone(),
+            places: places.collect(),
+            next: None,
+        })
+    }
+
+    /// The next thing that happens.
+    ///
+    /// # Errors
+    /// By [`SyncErrorKind`](crate::SyncErrorKind); the subscription is over. A peer that is silent for
+    /// longer than two heartbeats is [`Interrupted`](crate::SyncErrorKind::Interrupted).
+    ///
+    /// # Cancel safety
+    /// What was read and is not committed is lost: subscribe anew, which begins where the commits
+    /// end.
+    pub(crate) async fn next(&mut self) -> Result<LiveEvent, SyncError> {
+        loop {
+            if let Some(event) = self.next.take() {
+                return Ok(event);
+            }
+            match self.stream.next().await? {
+                None => return Ok(LiveEvent::Ended),
+                Some(Answer::Heartbeat) => return Ok(LiveEvent::Heartbeat),
+                Some(Answer::Behind(index)) => {
+                    if let Some(place) = self.place(index)?.take() {
+                        return Ok(LiveEvent::Behind(place.database.id()));
+                    }
+                }
+                Some(Answer::Closed(index)) => {
+                    if let Some(place) = self.place(index)?.take() {
+                        return Ok(LiveEvent::Closed(place.database.id()));
+                    }
+                }
+                Some(Answer::Live(frame)) => {
+                    if let Some(event) = self.take_in(frame).await? {
+                        return Ok(event);
+                    }
+                }
+                Some(Answer::Refused(refusal)) => return Err(refused(&refusal)),
+                Some(_) => return Err(does_not_belong()),
+            }
+        }
+    }
+
+    /// The place of a database; one that is followed no longer may still be named by what was on
+    /// its way.
+    fn place(&mut self, index: u16) -> Result<&mut Option<Place>, SyncError> {
+        let place = self.places.get_mut(usize::from(index));
+        place.ok_or_else(does_not_belong)
+    }
+
+    /// Takes a frame in; the event of it, if it ends a burst or the following of a database.
+    async fn take_in(&mut self, frame: LiveFrame) -> Result<Option<LiveEvent>, SyncError> {
+        let (peer, config) = (self.peer, self.config.clone());
+        let held = self.place(frame.index)?;
+        let Some(place) = held else {
+            return Ok(None);
+        };
+        let id = place.database.id();
+        if !may_carry(&place.database, &peer) {
+            *held = None;
+            return Ok(Some(LiveEvent::Closed(id)));
+        }
+        let Some(brought) = place.commit(&frame, peer, &config).await? else {
+            return Ok(None);
+        };
+        let is_behind = brought.is_stuck;
+        let event = LiveEvent::Brought {
+            database: id,
+            stored: brought.stored,
+            known: brought.known,
+            refused: brought.refused,
+            bytes: (frame.data.piece.len() + frame.data.signatures.len()) as u64,
+        };
+        if is_behind {
+            *held = None;
+            self.next = Some(LiveEvent::Behind(id));
+        }
+        Ok(Some(event))
+    }
+}
+
+impl Place {
+    /// Commits what a frame brings, with the cursor that it leads to; `None` as long as an entry goes
+    /// on in the next frame.
+    async fn commit(
+        &mut self,
+        frame: &LiveFrame,
+        peer: PublicKey,
+        config: &SyncConfig,
+    ) -> Result<Option<Brought>, SyncError> {
+        let begin = || Intake::new(self.database.clone(), peer, config);
+        let mut intake = self.intake.take().unwrap_or_else(begin);
+        intake.feed(&frame.data).await?;
+        let Some(mark) = frame.data.mark else {
+            if frame.ends {
+                return Err(does_not_belong());
+            }
+            self.intake = Some(intake);
+            return Ok(None);
+        };
+        intake.flush().await?;
+        let brought = std::mem::take(&mut intake.brought);
+        if frame.data.signatures.is_empty() {
+            // What the peer leaves out is behind the cursor.
+            follow_to(&self.database, peer, None, mark.cursor).await?;
+        }
+        if !frame.ends {
+            self.intake = Some(intake);
+        }
+        Ok(Some(brought))
+    }
+}
+
+fn refused(refusal: &Refusal) -> SyncError {
+    SyncError::refused(refusal, &"live", &"this device")
+}
+
+fn does_not_belong() -> SyncError {
+    SyncError::protocol("the peer sent a frame that does not belong to the subscription")
+}
