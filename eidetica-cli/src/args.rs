@@ -5,6 +5,7 @@
 mod access;
 mod data;
 mod history;
+mod peers;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -15,6 +16,7 @@ pub(crate) use self::{
     access::{AccessCommand, Grant, InviteArgs},
     data::{DataCommand, KindArg},
     history::HistoryCommand,
+    peers::PeerCommand,
 };
 
 const AFTER_HELP: &str = "\
@@ -72,7 +74,11 @@ pub(crate) enum Command {
     Data(DataCommand),
     #[command(flatten)]
     History(HistoryCommand),
-    /// Accepts connections, and commands on standard input, until it is stopped
+    /// Accepts connections, keeps up with known devices, and takes commands, until it is stopped
+    ///
+    /// Every database that was joined or synced is kept up to date with the devices it was synced
+    /// with (`peers`), what is written on either side at once. How that goes is told on standard
+    /// error, and by `status`.
     ///
     /// Each line on standard input is a command in this same grammar. It is answered on standard
     /// output by one line of JSON: an object, an array of them from commands that list, or

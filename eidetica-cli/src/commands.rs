@@ -11,5 +11,6 @@ pub(crate) mod history;
 pub(crate) mod invites;
 pub(crate) mod listing;
 pub(crate) mod members;
+pub(crate) mod peers;
 pub(crate) mod requests;
 pub(crate) mod trust;

@@ -1,18 +1,24 @@
-//! Owns `serve`: accepting connections and commands until told to stop.
+//! Owns `serve`: accepting connections, keeping up with other devices, and taking commands, until
+//! told to stop.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead, Read},
+    mem,
     net::SocketAddr,
     thread,
 };
 
 use clap::Parser;
-use eidetica::{Instance, TlsIdentity, Value};
+use eidetica::{
+    Instance, TlsIdentity, Value,
+    sync::{SyncEventKind, SyncEvents},
+};
 use tokio::sync::mpsc;
 
 use crate::{
     args::{Args, ServeArgs},
-    commands::exchange,
+    commands::{exchange, peers},
     failure::{Code, Failure},
     home::Home,
     output::{Audience, Output},
@@ -56,8 +62,10 @@ pub(crate) async fn run(home: &Home, output: Output, listen: &ServeArgs) -> Resu
         output,
         listening: Vec::new(),
     };
+    let tell = Box::pin(tell(session.instance.sync().events()));
     let done = tokio::select! {
         done = Box::pin(work(&mut session, quic.is_some(), http.is_some(), share)) => done,
+        never = tell => never,
         () = stop => Ok(Code::Done),
     };
     session.instance.sync().stop().await;
@@ -99,10 +107,28 @@ async fn work(
             .output
             .answer(&value, || format!("ticket     {ticket}"))?;
     }
+    Box::pin(session.instance.sync().start()).await?;
     session.output = Output::new(Audience::Conversation);
     let mut commands = commands();
     while let Some(line) = commands.recv().await {
         answer(session, &line).await?;
+    }
+    std::future::pending().await
+}
+
+/// Tells people how sync with other devices goes, for ever.
+async fn tell<T>(mut events: SyncEvents) -> T {
+    let mut last = BTreeMap::new();
+    while let Some(event) = events.next().await {
+        let SyncEventKind::Status(status) = event.kind else {
+            continue;
+        };
+        // How far a transfer has got is for `status`.
+        let kind = mem::discriminant(&status);
+        if last.insert((event.peer, event.database), kind) != Some(kind) {
+            let (database, peer) = (event.database.to_short(), event.peer);
+            eprintln!("{database}  {peer}  {}", peers::status_text(&status));
+        }
     }
     std::future::pending().await
 }

@@ -14,11 +14,6 @@ mod hub;
 mod invites;
 mod joining;
 mod links;
-#[expect(dead_code, reason = "background sync takes it up next")]
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "background sync takes it up next")
-)]
 mod live;
 mod metadata;
 mod pace;
@@ -53,4 +48,13 @@ pub use self::{
     requests::{AccessRequest, MAX_REQUESTS, MAX_REQUESTS_OF_PEER},
     sync::Sync,
     trust::{TrustPolicy, TrustSettings, TrustedPeer},
+};
+pub(crate) use self::{
+    connection::Connection,
+    exchange::{Exchange, check_level, exchange},
+    hub::Hub,
+    links::Links,
+    live::{Following, HEARTBEAT, LiveEvent, Uplink, UplinkEvent},
+    progress::Progress,
+    sync::WeakSync,
 };

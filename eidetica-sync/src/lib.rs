@@ -14,7 +14,10 @@ mod timer;
 mod wire;
 
 pub use crate::{
-    background::{AddressOrigin, KnownAddress, Retries},
+    background::{
+        AddressOrigin, KnownAddress, Retries, SyncEvent, SyncEventKind, SyncEvents, SyncFailure,
+        SyncHandle, SyncStatus,
+    },
     channel::{
         ChannelError, ChannelErrorKind, ChannelHash, ChannelIdentity, PeerHandler, RequestContext,
         SecureClient, SecureServer,

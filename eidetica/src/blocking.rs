@@ -39,6 +39,7 @@ macro_rules! waiting {
     )*};
 }
 
+mod background;
 mod care;
 mod database;
 mod feed;
@@ -53,6 +54,7 @@ use std::{error::Error as StdError, sync::Arc};
 use eidetica_core::{DatabaseId, PublicKey};
 
 pub use self::{
+    background::{BlockingSyncEvents, BlockingSyncHandle},
     database::{BlockingChanges, BlockingDatabase, BlockingDatabaseAt, BlockingDifference},
     feed::{BlockingSubscription, BlockingWatch},
     stores::{

@@ -8,7 +8,7 @@ use eidetica::{
     sync::TrustPolicy,
 };
 
-use super::parse_seconds;
+use super::{PeerCommand, parse_seconds};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccessCommand {
@@ -135,8 +135,18 @@ pub(crate) enum AccessCommand {
         #[arg(long, value_name = "ID", conflicts_with = "db")]
         revoke: Option<String>,
     },
-    /// Prints the devices that this one has synced with
-    Peers,
+    /// Prints the devices that this one keeps up with, or changes what is done with one
+    Peers {
+        #[command(subcommand)]
+        command: Option<PeerCommand>,
+    },
+    /// Prints how each database stands with each device
+    ///
+    /// Inside `serve` what happens now; else what became of it when `serve` or `sync` last ran.
+    Status {
+        /// One database; all by default
+        db: Option<String>,
+    },
 }
 
 /// What an invite allows.

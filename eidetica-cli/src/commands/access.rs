@@ -4,7 +4,7 @@ use eidetica::sync::AccessWish;
 
 use crate::{
     args::AccessCommand,
-    commands::{device, exchange, invites, members, requests, trust},
+    commands::{exchange, invites, members, peers, requests, trust},
     failure::{Code, Failure},
     run::Session,
 };
@@ -70,7 +70,8 @@ pub(crate) async fn execute(session: &Session, command: AccessCommand) -> Result
         AccessCommand::Invites {
             revoke: Some(id), ..
         } => invites::revoke(session, &id).await?,
-        AccessCommand::Peers => device::peers(session).await?,
+        AccessCommand::Peers { command } => peers::execute(session, command).await?,
+        AccessCommand::Status { db } => peers::status(session, db.as_deref()).await?,
     }
     Ok(Code::Done)
 }

@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod device;
 mod history;
+mod keeping_up;
 mod kills;
 mod serving;
 mod situations;

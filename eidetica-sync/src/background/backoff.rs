@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a peer is left alone after failures in a row: at first a second, then twice as long
-/// each time up to 64 seconds, for ever; each time between half of that and all of it, by chance,
+/// each time up to 24 seconds, for ever; each time between half of that and all of it, by chance,
 /// so that those who lost a peer at the same moment do not all come back at the same moment.
 ///
 /// ```
@@ -23,7 +23,7 @@ pub struct Retries {
 
 impl Default for Retries {
     fn default() -> Self {
-        Self::new(Duration::from_secs(1), Duration::from_secs(64))
+        Self::new(Duration::from_secs(1), Duration::from_secs(24))
     }
 }
 
@@ -76,11 +76,6 @@ impl Backoff {
     pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
     }
-
-    /// Failures in a row.
-    pub(crate) const fn failures(&self) -> u32 {
-        self.failures
-    }
 }
 
 #[cfg(test)]
@@ -107,9 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_from_a_second_to_sixty_four_and_stay_there() {
+    fn waits_double_from_a_second_up_to_the_longest_and_stay_there() {
         let longest = waits(&Retries::default(), &[u32::MAX; 9]);
-        let seconds = [1, 2, 4, 8, 16, 32, 64, 64, 64];
+        let seconds = [1, 2, 4, 8, 16, 24, 24, 24, 24];
         assert_eq!(longest, seconds.map(Duration::from_secs));
         let shortest = waits(&Retries::default(), &[0; 9]);
         assert_eq!(shortest, seconds.map(|s| Duration::from_secs(s) / 2));
@@ -123,7 +118,6 @@ mod tests {
         for _ in 0..5 {
             backoff = backoff.failed(&Retries::default(), now, 1);
         }
-        assert_eq!(backoff.failures(), 5);
         let first = Backoff::default().failed(&Retries::default(), now, u32::MAX);
         assert_eq!(first.until(now), Some(now + Duration::from_secs(1)));
         assert_eq!(first.until(now + Duration::from_secs(1)), None);

@@ -32,9 +32,9 @@ struct Form {
 
 const FORMS: [Form; 10] = [
     form(PEER, of_peer, is_peer, false),
-    form(RELATIONSHIP, of_both, is::<Terms>, true),
-    form(METADATA, of_both, is::<MetadataRow>, true),
-    form(HISTORY, of_entry, is::<SyncHistoryEntry>, true),
+    form(RELATIONSHIP, of_both, is::<Terms>, false),
+    form(METADATA, of_both, is::<MetadataRow>, false),
+    form(HISTORY, of_entry, is::<SyncHistoryEntry>, false),
     form(CURSOR_ROWS, of_both, is::<Cursor>, true),
     form(INVITE, of_invite, is::<InviteRow>, false),
     form(REQUEST, of_both, is::<RequestRow>, false),
@@ -153,11 +153,12 @@ fn of_policy(key: &[u8]) -> Option<Option<DatabaseId>> {
 mod tests {
     use std::sync::Arc;
 
-    use eidetica_core::{SecretKey, Timestamp};
+    use eidetica_core::{Arrival, SecretKey, Timestamp};
     use eidetica_store::{MemoryBackend, StorageOptions};
     use eidetica_testkit::{SeededEntropy, SimClock};
 
     use super::*;
+    use crate::Epoch;
 
     #[tokio::test]
     async fn rows_that_cannot_be_read_are_named_and_removed_and_no_others() {
@@ -174,11 +175,16 @@ mod tests {
             since: Timestamp::from_millis(1),
         };
         let elsewhere = [9; 32];
+        let cursor = Cursor {
+            epoch: Epoch([1; 16]),
+            arrival: Arrival(1),
+        };
         let sound = [
             (name(TRUSTED, &[key.as_bytes()]), encode(&trusted)),
             (name(POLICY, &[]), encode(&TrustSettings::default())),
+            // What is wanted may not be here yet.
             (
-                name(RELATIONSHIP, &[here.as_bytes(), key.as_bytes()]),
+                name(RELATIONSHIP, &[&elsewhere, key.as_bytes()]),
                 encode(&Terms::default()),
             ),
         ];
@@ -188,11 +194,15 @@ mod tests {
                 encode(&PeerRow::reached_at("192.0.2.1:1")),
             ),
             (
-                name(RELATIONSHIP, &[&elsewhere, key.as_bytes()]),
-                encode(&Terms::default()),
+                name(RELATIONSHIP, &[here.as_bytes(), key.as_bytes()]),
+                vec![9],
             ),
             (name(METADATA, &[here.as_bytes(), key.as_bytes()]), vec![7]),
             (name(HISTORY, &[here.as_bytes(), key.as_bytes()]), vec![]),
+            (
+                name(CURSOR_ROWS, &[&elsewhere, key.as_bytes()]),
+                encode(&cursor),
+            ),
             (
                 name(CURSOR_ROWS, &[here.as_bytes(), key.as_bytes()]),
                 vec![1],
@@ -209,9 +219,10 @@ mod tests {
         let named = check_rows(&storage).await.unwrap();
         let rules = [
             "row cannot be read",
-            "row of a database that is not here",
+            "row cannot be read",
             "row cannot be read",
             "row has no such key",
+            "row of a database that is not here",
             "row cannot be read",
             "row has no such key",
             "row has no such key",

@@ -5,6 +5,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, PeerAddress, SyncTransport};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient, SyncConfig, Timer,
@@ -15,7 +16,11 @@ use crate::{
 /// How long the next frame may take; a peer that is silent for longer is gone.
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A peer at one address.
+/// Requests of one connection that are under way at once; others wait. A peer answers 16 at a time, of
+/// all programs that use this device's key.
+const REQUESTS: usize = 12;
+
+/// A peer at one address. Clones share what is under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     client: Arc<SecureClient>,
@@ -23,6 +28,7 @@ pub(crate) struct Connection {
     address: PeerAddress,
     config: SyncConfig,
     progress: Arc<Progress>,
+    places: Arc<Semaphore>,
 }
 
 /// An answer that is being read.
@@ -31,6 +37,7 @@ pub(crate) struct AnswerStream {
     frames: FrameStream,
     timer: Arc<dyn Timer>,
     progress: Arc<Progress>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
@@ -46,6 +53,7 @@ impl Connection {
             address,
             config,
             progress: Arc::default(),
+            places: Arc::new(Semaphore::new(REQUESTS)),
         }
     }
 
@@ -76,10 +84,11 @@ impl Connection {
     }
 
     pub(crate) async fn request(&self, request: &Request) -> Result<AnswerStream, SyncError> {
+        let place = self.place().await;
         let bytes = request.encode();
         self.progress.asked(bytes.len());
         let asked = self.client.request(&*self.transport, &self.address, bytes);
-        self.answer(asked).await
+        self.answer(asked, place).await
     }
 
     /// Asks what is made for the very channel that it goes through.
@@ -87,6 +96,7 @@ impl Connection {
         &self,
         request: impl Fn(ChannelHash) -> Request + Send + Sync,
     ) -> Result<AnswerStream, SyncError> {
+        let place = self.place().await;
         let make = |channel| {
             let bytes = request(channel).encode();
             self.progress.asked(bytes.len());
@@ -95,12 +105,13 @@ impl Connection {
         let asked = self
             .client
             .bound_request(&*self.transport, &self.address, make);
-        self.answer(asked).await
+        self.answer(asked, place).await
     }
 
     async fn answer(
         &self,
         asked: impl Future<Output = Result<(PublicKey, FrameStream), ChannelError>>,
+        place: OwnedSemaphorePermit,
     ) -> Result<AnswerStream, SyncError> {
         let (peer, frames) = within(&*self.config.timer, FRAME_DEADLINE, asked)
             .await
@@ -110,7 +121,14 @@ impl Connection {
             frames,
             timer: Arc::clone(&self.config.timer),
             progress: Arc::clone(&self.progress),
+            _place: place,
         })
+    }
+
+    /// A place among the requests under way.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        place.expect("nobody closes it")
     }
 }
 

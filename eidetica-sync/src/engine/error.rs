@@ -49,6 +49,8 @@ pub struct SyncError {
     message: String,
     /// Whether the peer says that there is no such database, or no access to it.
     is_no_access: bool,
+    /// Whether the peer does not know the request.
+    is_unsupported: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -58,6 +60,7 @@ impl SyncError {
             kind,
             message: message.into(),
             is_no_access: false,
+            is_unsupported: false,
             source: None,
         }
     }
@@ -160,6 +163,11 @@ impl SyncError {
         self.is_no_access
     }
 
+    /// Whether the peer does not know the request.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        self.is_unsupported
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> SyncErrorKind {
         self.kind
@@ -203,7 +211,10 @@ impl SyncError {
             }
             Refusal::Limited { limit, wait_millis } => Self::limited(limit, *wait_millis),
             Refusal::Versions(range) => Self::versions(*range),
-            other => Self::protocol(format!("the peer refused the request. reason=`{other:?}`")),
+            other => Self {
+                is_unsupported: matches!(other, Refusal::Unsupported),
+                ..Self::protocol(format!("the peer refused the request. reason=`{other:?}`"))
+            },
         }
     }
 }

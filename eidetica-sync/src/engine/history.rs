@@ -85,7 +85,6 @@ impl SyncHistoryEntry {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "background sync uses it"))]
 impl Peers {
     /// What exchanges of a database with a peer did, the last one first.
     pub(crate) async fn history(

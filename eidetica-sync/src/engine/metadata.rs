@@ -103,7 +103,6 @@ impl Counted {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "background sync uses it"))]
 impl Peers {
     /// What is counted of a database with a peer.
     pub(crate) async fn metadata(
@@ -125,6 +124,7 @@ impl Peers {
             .await
     }
 
+    #[cfg_attr(not(test), expect(dead_code, reason = "transfers count by it next"))]
     /// The rows that count what a peer sent, for the commit of that.
     pub(crate) async fn received(
         &self,
@@ -146,11 +146,13 @@ impl Peers {
         Ok(batch)
     }
 
+    #[cfg_attr(not(test), expect(dead_code, reason = "transfers count by it next"))]
     /// What was counted in vain: its commit failed.
     pub(crate) fn not_received(&self, database: DatabaseId, peer: PublicKey) {
         self.counted.forget(&(database, peer));
     }
 
+    #[cfg_attr(not(test), expect(dead_code, reason = "transfers count by it next"))]
     /// Counts what a peer has taken.
     pub(crate) async fn sent(
         &self,

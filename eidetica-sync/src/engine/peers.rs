@@ -10,6 +10,7 @@ use eidetica_core::{DatabaseId, PublicKey, Timestamp};
 use eidetica_store::{CURSOR_ROWS, Key, Storage, StoreError, StoreErrorKind, WriteBatch};
 use eidetica_transport::PeerAddress;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::{
     AddressOrigin, Cursor, KnownAddress,
@@ -70,12 +71,13 @@ pub(crate) struct Peers {
     pub(super) history: usize,
     pub(super) counted: Arc<Counted>,
     heard: Arc<Mutex<Heard>>,
+    /// Told when somebody is to be synced with who was not, or not there.
+    changed: Arc<Notify>,
 }
 
 /// What peers said of themselves.
 type Heard = Recent<PublicKey, Vec<PeerAddress>>;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "background sync uses it"))]
 impl Peers {
     pub(crate) fn new(storage: Storage, history: usize) -> Self {
         Self {
@@ -83,11 +85,22 @@ impl Peers {
             history,
             counted: Arc::default(),
             heard: Arc::new(Mutex::new(Recent::new(MAX_HEARD))),
+            changed: Arc::default(),
         }
     }
 
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// Waits until something has changed of whom this device syncs with, and where they are; what
+    /// changed before the call counts once.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(super) fn have_changed(&self) {
+        self.changed.notify_one();
     }
 
     /// All peers.
@@ -162,7 +175,9 @@ impl Peers {
     pub(crate) async fn hear(&self, key: PublicKey, listen: &[String]) -> Result<(), StoreError> {
         let named = dialable(listen, key);
         if self.get(&key).await?.is_some() {
-            return self.change(key, |row| row.learn(&named, key)).await;
+            self.change(key, |row| row.learn(&named, key)).await?;
+            self.have_changed();
+            return Ok(());
         }
         if !named.is_empty() {
             self.heard().insert(key, named);

@@ -2,7 +2,7 @@
 //! What went on in one is `metadata`'s and `history`'s.
 
 use eidetica_core::{DatabaseId, PublicKey};
-use eidetica_store::{Key, StoreError, WriteBatch};
+use eidetica_store::{Database, Key, StoreError, WriteBatch};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -70,18 +70,21 @@ pub struct Relationship {
     pub metadata: SyncMetadata,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "background sync uses it"))]
 impl Peers {
+    /// On what terms which database is synced with whom.
+    pub(crate) async fn terms(&self) -> Result<Vec<(DatabaseId, PublicKey, Terms)>, StoreError> {
+        let rows = self.storage.rows(RELATIONSHIP).await?;
+        let read = |(name, row): &(Vec<u8>, Vec<u8>)| {
+            let (database, peer) = read_pair(name)?;
+            Some((database, peer, decode(row)?))
+        };
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
     /// All relationships, those of one database together.
     pub(crate) async fn relationships(&self) -> Result<Vec<Relationship>, StoreError> {
         let mut found = Vec::new();
-        for (name, row) in self.storage.rows(RELATIONSHIP).await? {
-            let Some((database, peer)) = read_pair(&name) else {
-                continue;
-            };
-            let Some(terms) = decode(&row) else {
-                continue;
-            };
+        for (database, peer, terms) in self.terms().await? {
             found.push(Relationship {
                 database,
                 peer,
@@ -127,6 +130,23 @@ impl Peers {
         Ok(peers)
     }
 
+    /// Whether this device may learn of a database only from the peer that it is given on the way
+    /// that the peer has a level: it holds nothing yet, or not what grants it.
+    pub(crate) async fn is_joining(&self, database: &Database) -> Result<bool, StoreError> {
+        if database.frontier().count == 0 {
+            return Ok(true);
+        }
+        let prefix = [RELATIONSHIP, database.id().as_bytes()].concat();
+        for (name, _) in self.storage.rows(&prefix).await? {
+            if let Some((id, peer)) = read_pair(&name)
+                && self.metadata(id, peer).await?.last_success.is_some()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Records a relationship with a peer that has proven its key and was granted what it asked
     /// for, or granted what it was asked for. One that is recorded costs nothing.
     pub(crate) async fn record(
@@ -155,7 +175,9 @@ impl Peers {
             Some(terms)
         })
         .await?;
-        self.set_recorded(pair).await
+        self.set_recorded(pair).await?;
+        self.have_changed();
+        Ok(())
     }
 
     /// Forgets a relationship with everything that is kept of it; whether there was one. If the

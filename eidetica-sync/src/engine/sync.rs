@@ -1,15 +1,16 @@
 //! Owns the handle that programs sync with.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use eidetica_core::{DatabaseId, PublicKey};
 use eidetica_store::{Database, Storage};
 use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
 
 use crate::{
-    Answer, ChannelIdentity, Direction, Refusal, Request, SecureClient, SecureServer, SyncConfig,
+    Answer, ChannelIdentity, Refusal, Request, SecureClient, SecureServer, SyncConfig,
+    background::{Background, Board},
     engine::{
-        SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
+        Direction, SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
         denied::Refusals,
         exchange::{Exchange, exchange},
@@ -34,20 +35,29 @@ const MAX_LISTED: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Sync(Arc<Inner>);
 
+/// A hold on a [`Sync`] that does not keep it.
+#[derive(Debug)]
+pub(crate) struct WeakSync(Weak<Inner>);
+
+impl WeakSync {
+    /// The sync, if anybody still keeps it.
+    pub(crate) fn upgrade(&self) -> Option<Sync> {
+        self.0.upgrade().map(Sync)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: SyncConfig,
     pub(crate) storage: Storage,
     pub(crate) links: Links,
+    pub(crate) board: Arc<Board>,
+    pub(crate) background: Background,
     pub(crate) trust: Trust,
     pub(crate) invites: Arc<Invites>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) joins: Joins,
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "background sync takes it up next")
-    )]
     pub(crate) hub: Hub,
     server: Arc<SecureServer>,
     guard: Arc<Guard>,
@@ -107,12 +117,19 @@ impl Sync {
             invites,
             requests,
             refusals,
+            board: Arc::new(Board::new()),
+            background: Background::default(),
             servers: tokio::sync::Mutex::default(),
         })))
     }
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
+    }
+
+    /// A hold on it that does not keep it.
+    pub(crate) fn downgrade(&self) -> WeakSync {
+        WeakSync(Arc::downgrade(&self.0))
     }
 
     /// Adds a transport: from now on peers can be reached over it.
@@ -144,11 +161,14 @@ impl Sync {
         Ok(addresses)
     }
 
-    /// Stops listening on everything; answers under way are ended.
+    /// Stops background sync, then listening on everything. Exchanges that are soon done may end
+    /// ([`SyncConfig::with_grace`]); of what is cut all that was committed stays, and it goes on from
+    /// there.
     ///
     /// # Cancel safety
-    /// What was not stopped goes on listening.
+    /// What was not stopped goes on.
     pub async fn stop(&self) {
+        self.stop_background().await;
         let mut servers = self.0.servers.lock().await;
         while let Some(server) = servers.pop() {
             server.stop().await;
@@ -255,14 +275,15 @@ impl Sync {
         // From here on nobody else may answer, also after a new handshake.
         let connection = connection.pinned(peer);
         // Whoever joins may not hold yet what gives the ticket's key its level.
-        let is_joining = replica.frontier().count == 0
-            || to.key.is_some() && self.0.links.peers().of(database).await?.is_empty();
+        let peers = self.0.links.peers();
+        let is_joining =
+            replica.frontier().count == 0 || to.key.is_some() && peers.is_joining(&replica).await?;
         let how = Exchange {
             direction: Direction::Both,
             is_joining,
             progress: &progress,
         };
-        exchange(&connection, self.0.links.peers(), &replica, peer, how).await
+        exchange(&connection, peers, &replica, peer, how).await
     }
 
     /// Who answers at an address without a key, if that is somebody this device knows.

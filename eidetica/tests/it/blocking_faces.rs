@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Types with async, and those without.
-const FACES: [(&str, &str); 15] = [
+const FACES: [(&str, &str); 16] = [
     ("Instance", "BlockingInstance"),
     ("Database", "BlockingDatabase"),
     ("DatabaseAt", "BlockingDatabaseAt"),
@@ -23,18 +23,20 @@ const FACES: [(&str, &str); 15] = [
     ("Difference", "BlockingDifference"),
     ("Changes", "BlockingChanges"),
     ("Sync", "BlockingSync"),
+    ("SyncHandle", "BlockingSyncHandle"),
 ];
 
 /// What has no blocking form, and why.
-const LEFT_OUT: [(&str, &str); 8] = [
-    ("Instance", "builder"),     // `InstanceBuilder::open_blocking`
-    ("Instance", "blocking"),    // is the way here
-    ("Instance", "storage"),     // by `instance()`
-    ("Transaction", "add_rows"), // for the layers above the store
-    ("Sync", "with_config"),     // is the composition root's
-    ("Sync", "new"),             // is the composition root's
-    ("Database", "source"),      // for the layers above the store
-    ("Database", "watch"),       // a channel of tokio; `subscribe` tells the same
+const LEFT_OUT: [(&str, &str); 9] = [
+    ("Instance", "builder"),            // `InstanceBuilder::open_blocking`
+    ("Instance", "blocking"),           // is the way here
+    ("Instance", "storage"),            // by `instance()`
+    ("Transaction", "add_rows"),        // for the layers above the store
+    ("Sync", "with_config"),            // is the composition root's
+    ("Sync", "new"),                    // is the composition root's
+    ("Database", "source"),             // for the layers above the store
+    ("Difference", "with_chunk_bytes"), // for the layers above the store
+    ("Database", "watch"),              // a channel of tokio; `subscribe` tells the same
 ];
 
 /// The public methods of each type in the sources of a folder. Sources are formatted, so an `impl`

@@ -6,6 +6,7 @@
 )]
 
 mod adversary;
+mod background;
 mod between;
 mod blocking;
 mod blocking_faces;
