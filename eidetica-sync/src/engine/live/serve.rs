@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use eidetica_core::{Arrival, DatabaseId, PublicKey};
-use eidetica_store::{Database, Source, Storage};
+use eidetica_store::{Database, Source, Storage, StoreError};
 
 use crate::{
     Answer, Cursor, DataFrame, Encoder, Epoch, LiveFrame, Mark, Refusal, RunningHash, Subscribe,
@@ -170,7 +170,7 @@ impl Serving<'_> {
         let source = database.source(&self.peer).await?;
         let mut burst = Burst::read(&database, source, place.cursor).await?;
         place.cursor = burst.reached;
-        if burst.has_more {
+        if burst.has_more() {
             self.mailbox.put(id);
         }
         let mut is_told = false;
@@ -179,7 +179,7 @@ impl Serving<'_> {
             is_told = true;
             let frame = LiveFrame {
                 index,
-                ends: burst.encoder.buffered() == 0,
+                ends: burst.bytes() == 0,
                 data,
             };
             send_live(self.frames, &database, frame).await?;
@@ -235,17 +235,20 @@ async fn send_live(frames: &Frames, database: &Database, frame: LiveFrame) -> Re
 }
 
 /// Some of what is new in a database, as frames.
-struct Burst {
+pub(super) struct Burst {
     encoder: Encoder,
     /// How far the log was read.
     reached: Cursor,
-    /// Whether there is more to read.
     has_more: bool,
 }
 
 impl Burst {
     /// Reads what came after a cursor and did not come from somewhere, void entries left out.
-    async fn read(database: &Database, source: Source, from: Cursor) -> Result<Self, Stop> {
+    pub(super) async fn read(
+        database: &Database,
+        source: Source,
+        from: Cursor,
+    ) -> Result<Self, StoreError> {
         let entries = database.difference(&[], from.arrival).await?;
         let mut entries = entries
             .not_from(source)
@@ -262,6 +265,16 @@ impl Burst {
             has_more: entries.remaining() > 0,
             encoder,
         })
+    }
+
+    /// Whether there is more to read.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Bytes of it that are left.
+    pub(super) fn bytes(&self) -> usize {
+        self.encoder.buffered()
     }
 
     fn next_frame(&mut self) -> Option<DataFrame> {

@@ -3,28 +3,37 @@
 
 use std::{sync::Arc, time::Duration};
 
-use eidetica_core::{Arrival, DatabaseId, EntryId, PublicKey, authority::Level};
-use eidetica_store::{Database, MemoryBackend, Storage, StorageOptions, StoreError};
+use eidetica_core::{Arrival, DatabaseId, EntryId, PublicKey, SecretKey, authority::Level};
+use eidetica_store::{Database, MemoryBackend, Offer, Storage, StorageOptions};
 use eidetica_testkit::{SeededEntropy, SimClock};
-use eidetica_transport::{MemoryNetwork, MemoryTransport, PeerAddress};
+use eidetica_transport::{Address, FrameStream, MemoryNetwork, MemoryTransport, PeerAddress};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Sync, SyncError,
-    engine::live::{Following, LiveEvent, Uplink, UplinkEvent},
+    Answer, Cursor, Epoch, Followed, PeerHandler, Request, Subscribe, Sync, SyncError, SyncReport,
+    engine::{
+        fixture::over,
+        live::{Following, LiveEvent, Uplink, UplinkEvent},
+        respond::{Responder, WaysIn},
+    },
+    guard::{Guard, Guarded},
 };
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Default)]
-pub(super) struct Network(MemoryNetwork);
+pub(super) struct Network(pub(super) MemoryNetwork);
 
 /// A device that listens.
+#[derive(Clone)]
 pub(super) struct Device {
     pub(super) storage: Storage,
     pub(super) sync: Sync,
     address: PeerAddress,
+    /// What answers, without a channel.
+    handler: Arc<dyn PeerHandler>,
+    pub(super) guard: Arc<Guard>,
 }
 
 /// What came and went over a link.
@@ -36,17 +45,30 @@ pub(super) struct Counts {
     pub(super) heartbeats: u64,
     pub(super) subscriptions: u64,
     pub(super) exchanges: u64,
+    /// Exchanges for what could not be pushed.
+    pub(super) lifted: u64,
     pub(super) closed: u64,
     pub(super) errors: Vec<String>,
+}
+
+impl Counts {
+    /// Entries that went over the link, in both directions.
+    pub(super) fn traffic(&self) -> u64 {
+        self.stored + self.known + self.sent
+    }
 }
 
 /// One device follows another, and tells it what is new, until this is dropped.
 pub(super) struct Link {
     counts: watch::Sender<Counts>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Network {
+    pub(super) fn key(&self, n: u8) -> SecretKey {
+        SecretKey::from_bytes(&[n; 32])
+    }
+
     pub(super) async fn device(&self, n: u64) -> Device {
         let (clock, chance) = (SimClock::default(), SeededEntropy::new(n));
         let backend = Arc::new(MemoryBackend::new());
@@ -56,10 +78,13 @@ impl Network {
         let sync = Sync::new(storage.clone()).unwrap();
         sync.register_transport(Arc::new(MemoryTransport::new(&self.0)));
         let address = sync.accept_connections("memory").await.unwrap().remove(0);
+        let (guard, handler) = handler(&sync);
         Device {
             storage,
             sync,
             address,
+            handler,
+            guard,
         }
     }
 }
@@ -73,73 +98,152 @@ impl Device {
     pub(super) async fn create(&self, name: &str, others: &[&Device]) -> Database {
         let database = self.storage.create_database(name).await.unwrap();
         for other in others {
-            self.grant(&database, other, Level::Write).await.unwrap();
+            self.grant_key(&database, other.key()).await;
         }
         database
     }
 
-    pub(super) async fn grant(
-        &self,
-        database: &Database,
-        to: &Device,
-        level: Level,
-    ) -> Result<EntryId, StoreError> {
-        let mut tx = database.transaction().await?;
-        tx.set_permission(to.key(), level, "");
-        tx.commit().await
+    async fn set_level(&self, database: &Database, key: PublicKey, level: Level) -> EntryId {
+        let mut tx = database.transaction().await.unwrap();
+        tx.set_permission(key, level, "");
+        tx.commit().await.unwrap()
+    }
+
+    pub(super) async fn grant_key(&self, database: &Database, key: PublicKey) {
+        self.set_level(database, key, Level::Write).await;
+    }
+
+    pub(super) async fn remove(&self, database: &Database, device: &Device) -> EntryId {
+        self.set_level(database, device.key(), Level::None).await
+    }
+
+    /// Takes an entry that another device's copy holds, as from that device.
+    pub(super) async fn take(&self, database: &Database, from: &Database, id: EntryId) {
+        let entry = from.entry(&id).await.unwrap().unwrap();
+        let offer = Offer {
+            entries: vec![entry.verify().unwrap()],
+            source: database.source(&from.device()).await.unwrap(),
+            ..Offer::default()
+        };
+        assert_eq!(database.ingest(offer).await.unwrap().stored, 1);
+    }
+
+    /// The beginning of a log.
+    pub(super) fn start_of(&self, database: &Database) -> Cursor {
+        Cursor {
+            epoch: Epoch(database.frontier().epoch),
+            arrival: Arrival(0),
+        }
     }
 
     pub(super) async fn write(&self, database: &Database, n: i64) -> EntryId {
         let tx = database.transaction().await.unwrap();
-        let path = format!("{}.n", self.key().to_string().replace(':', ""));
-        tx.doc("notes")
-            .unwrap()
-            .set(path.as_str(), n)
-            .await
-            .unwrap();
+        let path = self.key().to_string().replace(':', "");
+        let doc = tx.doc("notes").unwrap();
+        doc.set(path.as_str(), n).await.unwrap();
+        tx.commit().await.unwrap()
+    }
+
+    pub(super) async fn write_text(&self, database: &Database, text: &str) -> EntryId {
+        let tx = database.transaction().await.unwrap();
+        tx.doc("notes").unwrap().set("text", text).await.unwrap();
         tx.commit().await.unwrap()
     }
 
     /// Gets a database from another device, or what it lacks of it.
     pub(super) async fn join(&self, from: &Device, database: DatabaseId) -> Database {
-        let report = self.sync.sync_with_peer(database, &from.address).await;
-        report.unwrap();
+        self.exchange(from, database).await;
         self.storage.database(database).await.unwrap()
+    }
+
+    pub(super) async fn exchange(&self, with: &Device, database: DatabaseId) -> SyncReport {
+        let report = self.sync.sync_with_peer(database, &with.address).await;
+        report.unwrap()
     }
 
     pub(super) async fn stop(&self) {
         self.sync.stop().await;
     }
 
-    /// Follows databases at another device, which have just been exchanged, and pushes what is new.
+    /// Follows databases at another device, and pushes what comes from now on.
     pub(super) async fn link(
         &self,
         to: &Device,
         databases: &[&Database],
         length: Duration,
     ) -> Link {
-        let counts = watch::Sender::new(Counts::default());
-        let link = Linking {
-            sync: self.sync.clone(),
-            address: to.address.clone(),
-            peer: to.key(),
-            databases: databases
-                .iter()
-                .map(|database| (*database).clone())
-                .collect(),
-            counts: counts.clone(),
+        let from = |database: &Database| Arrival(database.frontier().count);
+        let databases = databases.iter().map(|database| (*database, from(database)));
+        let databases: Vec<_> = databases.collect();
+        self.link_from(to, &databases, length).await
+    }
+
+    /// Follows databases at another device, and pushes what came from somewhere on.
+    pub(super) async fn link_from(
+        &self,
+        to: &Device,
+        databases: &[(&Database, Arrival)],
+        length: Duration,
+    ) -> Link {
+        let (databases, from): (Vec<_>, Vec<_>) = databases.iter().copied().unzip();
+        let linking = self.linking(to.address.clone(), to.key(), &databases);
+        let mut link = Link {
+            counts: linking.counts.clone(),
+            tasks: JoinSet::new(),
         };
-        let mut tasks = JoinSet::new();
-        let from = link.databases.iter();
-        let from: Vec<_> = from.map(|db| Arrival(db.frontier().count)).collect();
-        let following = link.follow(length).await.unwrap();
-        tasks.spawn(link.clone().run_down(following, length));
-        tasks.spawn(link.run_up(from));
-        Link {
-            counts,
-            _tasks: tasks,
+        let following = linking.follow(length).await.unwrap();
+        link.tasks
+            .spawn(linking.clone().run_down(following, length));
+        link.tasks.spawn(linking.run_up(from));
+        link
+    }
+
+    /// Follows databases at an address, and pushes nothing.
+    pub(super) async fn link_to(
+        &self,
+        address: Address,
+        key: PublicKey,
+        databases: &[&Database],
+    ) -> Link {
+        let address = PeerAddress {
+            address,
+            key: Some(key),
+        };
+        let linking = self.linking(address, key, databases);
+        let mut link = Link {
+            counts: linking.counts.clone(),
+            tasks: JoinSet::new(),
+        };
+        let following = linking.follow(PATIENCE).await.unwrap();
+        link.tasks.spawn(linking.run_down(following, PATIENCE));
+        link
+    }
+
+    fn linking(&self, address: PeerAddress, peer: PublicKey, databases: &[&Database]) -> Linking {
+        Linking {
+            sync: self.sync.clone(),
+            address,
+            peer,
+            databases: databases.iter().copied().cloned().collect(),
+            counts: watch::Sender::new(Counts::default()),
         }
     }
+}
+
+/// What answers a device's peers once they are proven, under limits of its own.
+fn handler(sync: &Sync) -> (Arc<Guard>, Arc<dyn PeerHandler>) {
+    let inner = sync.inner();
+    let ways_in = WaysIn {
+        trust: inner.trust.clone(),
+        invites: Arc::clone(&inner.invites),
+        requests: Arc::clone(&inner.requests),
+        refusals: Arc::clone(&inner.refusals),
+    };
+    let (storage, peers) = (inner.storage.clone(), inner.links.peers().clone());
+    let responder = Responder::new(storage, peers, ways_in, inner.hub.clone(), &inner.config);
+    let guard = Arc::new(Guard::new(&inner.config));
+    let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
+    (guard, Arc::new(guarded))
 }
 
 /// What to do after an event.
@@ -229,6 +333,7 @@ impl Linking {
                 Ok(UplinkEvent::Behind(id)) => {
                     let database = self.databases.iter().find(|db| db.id() == id).unwrap();
                     let from = Arrival(database.frontier().count);
+                    self.counts.send_modify(|counts| counts.lifted += 1);
                     self.exchange().await;
                     uplink.add(database.clone(), from);
                 }
@@ -253,6 +358,25 @@ impl Link {
         self.counts.borrow().clone()
     }
 
+    pub(super) fn traffic(&self) -> u64 {
+        self.counts().traffic()
+    }
+
+    /// Waits until nothing but heartbeats has come for a while.
+    pub(super) async fn quiet(&self) {
+        let mut heartbeats = self.counts().heartbeats;
+        let mut traffic = self.traffic();
+        loop {
+            let counts = self
+                .until(|counts| counts.heartbeats >= heartbeats + 3 || counts.closed > 0)
+                .await;
+            if counts.traffic() == traffic {
+                return;
+            }
+            (heartbeats, traffic) = (counts.heartbeats, counts.traffic());
+        }
+    }
+
     /// Waits until the counts are as they should be.
     pub(super) async fn until(&self, are: impl Fn(&Counts) -> bool) -> Counts {
         let mut counts = self.counts.subscribe();
@@ -273,4 +397,61 @@ pub(super) async fn holds(database: &Database, id: &EntryId) {
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+}
+
+/// The frames of a subscription as they are answered, read only when asked.
+pub(super) struct Raw(FrameStream);
+
+impl Raw {
+    /// Subscribes to databases from where they are now.
+    pub(super) async fn subscribe(to: &Device, peer: PublicKey, databases: &[&Database]) -> Self {
+        let followed = databases.iter().map(|database| Followed {
+            database: database.id(),
+            cursor: Some(Cursor {
+                epoch: Epoch(database.frontier().epoch),
+                arrival: Arrival(database.frontier().count),
+            }),
+        });
+        Self::begin(to, peer, followed.collect()).await
+    }
+
+    pub(super) async fn subscribe_to(to: &Device, peer: PublicKey, ids: &[DatabaseId]) -> Self {
+        let followed = ids.iter().map(|id| Followed {
+            database: *id,
+            cursor: None,
+        });
+        Self::begin(to, peer, followed.collect()).await
+    }
+
+    async fn begin(to: &Device, peer: PublicKey, databases: Vec<Followed>) -> Self {
+        let millis = PATIENCE.as_millis() as u32;
+        let request = Request::Subscribe(Subscribe { databases, millis });
+        Self(to.handler.handle(over(1, peer), request.encode()).await)
+    }
+
+    /// The next frame; `None` at the end, or if none comes soon.
+    pub(super) async fn next(&mut self) -> Option<Answer> {
+        let next = std::future::poll_fn(|cx| self.0.as_mut().poll_next(cx));
+        let next = tokio::time::timeout(Duration::from_secs(1), next).await;
+        let frame = next.ok().flatten()?.unwrap();
+        Some(Answer::decode(&frame).unwrap())
+    }
+
+    /// At most so many frames.
+    pub(super) async fn take(&mut self, max: usize) -> Vec<Answer> {
+        let mut frames = Vec::new();
+        while frames.len() < max
+            && let Some(frame) = self.next().await
+        {
+            frames.push(frame);
+        }
+        frames
+    }
+
+    /// Lets what answers it do what it can.
+    pub(super) async fn settle(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
