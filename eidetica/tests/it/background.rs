@@ -1,6 +1,7 @@
 //! Sync that goes on by itself, between whole instances over real sockets.
 
 mod control;
+mod shapes;
 mod trouble;
 
 use std::time::Duration;
