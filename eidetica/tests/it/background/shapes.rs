@@ -58,7 +58,7 @@ impl Devices {
             instances: vec![first],
             replicas: vec![database],
         };
-        for n in 1..DEVICES {
+        for _ in 1..DEVICES {
             let device = instance().await;
             grant(&devices.replicas[0], &device, Level::Write).await;
             devices
