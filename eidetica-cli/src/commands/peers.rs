@@ -299,6 +299,7 @@ fn status_word(status: &SyncStatus) -> &'static str {
     match status {
         SyncStatus::Connecting => "connecting",
         SyncStatus::CaughtUp => "caught up",
+        SyncStatus::Followed => "followed",
         SyncStatus::Transferring { .. } => "transferring",
         SyncStatus::Backoff { .. } => "waiting",
         SyncStatus::Refused { .. } => "refused",

@@ -247,10 +247,7 @@ impl<'a> Connected<'a> {
             (Err(error), job) => panicked(&error, job),
         };
         match (job, ended) {
-            (Job::Exchange(database), Ended::Exchange(result)) => {
-                self.exchanged(database, result);
-                None
-            }
+            (Job::Exchange(database), Ended::Exchange(result)) => self.exchanged(database, result),
             (_, Ended::Live(channel, result)) => self.live_ended(channel, result),
             (_, Ended::SignOfLife(result)) => {
                 self.is_checking = false;
@@ -260,10 +257,12 @@ impl<'a> Connected<'a> {
         }
     }
 
-    fn exchanged(&mut self, database: DatabaseId, result: Result<SyncReport, SyncError>) {
-        let Some(exchanging) = self.exchanges.remove(&database) else {
-            return;
-        };
+    fn exchanged(
+        &mut self,
+        database: DatabaseId,
+        result: Result<SyncReport, SyncError>,
+    ) -> Option<Parting> {
+        let exchanging = self.exchanges.remove(&database)?;
         match result {
             Ok(report) => {
                 let now = self.task.context.now();
@@ -273,9 +272,19 @@ impl<'a> Connected<'a> {
                 let synced = SyncEventKind::Synced(Box::new(report));
                 self.task.tell(database, synced);
                 self.task.show(database, SyncStatus::CaughtUp);
+                None
             }
-            Err(error) => self.failed(database, &error),
+            Err(error) => {
+                self.failed(database, &error);
+                self.is_closed().then_some(Parting::Lost(error))
+            }
         }
+    }
+
+    /// Whether the peer broke the protocol so often that it is left alone.
+    fn is_closed(&self) -> bool {
+        let now = self.task.context.now();
+        matches!(self.task.breaker.permission(now), Permission::Not(_))
     }
 
     /// An exchange of a database failed.
@@ -385,7 +394,7 @@ impl<'a> Connected<'a> {
         }
         if error.kind() == SyncErrorKind::Protocol {
             self.task.breaker = self.task.breaker.violated(now);
-            if matches!(self.task.breaker.permission(now), Permission::Not(_)) {
+            if self.is_closed() {
                 return Some(Parting::Lost(error));
             }
         }

@@ -6,7 +6,7 @@ use eidetica_transport::PeerAddress;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Sync, SyncErrorKind, SyncEvents, SyncHandle, SyncStatus,
+    Sync, SyncErrorKind, SyncEvents, SyncHandle,
     background::{
         Context,
         status::Board,
@@ -172,11 +172,6 @@ impl Sync {
     /// The handle of a relationship, recorded or not.
     pub fn handle(&self, database: DatabaseId, peer: PublicKey) -> SyncHandle {
         SyncHandle::new(self.clone(), peer, database)
-    }
-
-    /// How every relationship stands that background sync has looked after since it was opened.
-    pub fn statuses(&self) -> Vec<(PublicKey, DatabaseId, SyncStatus)> {
-        self.board().all()
     }
 
     /// What happens in background sync from now on.

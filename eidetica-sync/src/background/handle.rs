@@ -43,7 +43,15 @@ impl SyncHandle {
 
     /// How it stands now.
     pub fn status(&self) -> SyncStatus {
-        self.phase.borrow().to_status()
+        let status = self.phase.borrow().to_status();
+        match status {
+            SyncStatus::Connecting | SyncStatus::Backoff { .. } | SyncStatus::Stopped
+                if self.sync.inner().hub.is_served(&self.database, &self.peer) =>
+            {
+                SyncStatus::Followed
+            }
+            status => status,
+        }
     }
 
     /// What happens from now on.

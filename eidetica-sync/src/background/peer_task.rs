@@ -115,8 +115,13 @@ impl PeerTask {
         let dialled = tokio::select! {
             biased;
             woken = self.woken() => return Ok(woken),
-            dialled = dial(&context, peer, &addresses) => dialled?,
+            dialled = dial(&context, peer, &addresses) => dialled,
         };
+        let dialled = dialled.inspect_err(|error| {
+            if error.kind() == SyncErrorKind::Protocol {
+                self.breaker = self.breaker.violated(context.now());
+            }
+        })?;
         self.backoff = Backoff::default();
         let now = self.context.now();
         self.schedule.reconnected(now);

@@ -26,6 +26,9 @@ pub enum SyncStatus {
     /// Both sides had the same when they last compared; what is new goes at once where live sync is
     /// on.
     CaughtUp,
+    /// The peer follows the database here by itself, and is told of what is new at once; this device
+    /// has no connection of its own to it. Seen by asking, not among events.
+    Followed,
     /// Entries are on their way.
     Transferring {
         /// Entries that have arrived or gone so far.
@@ -213,15 +216,6 @@ impl Board {
             .subscribe()
     }
 
-    /// All relationships that were told of.
-    pub(crate) fn all(&self) -> Vec<(PublicKey, DatabaseId, SyncStatus)> {
-        let places = self.lock();
-        let places = places.iter();
-        places
-            .map(|((peer, database), place)| (*peer, *database, place.borrow().to_status()))
-            .collect()
-    }
-
     /// Changes a state, and tells of it if it is another one.
     pub(crate) fn set(&self, peer: PublicKey, database: DatabaseId, phase: Phase, at: Timestamp) {
         let status = phase.to_status();
@@ -239,10 +233,9 @@ impl Board {
 
     /// Nothing is done with a peer any more.
     pub(crate) fn leave(&self, peer: PublicKey, at: Timestamp) {
-        for (key, database, _) in self.all() {
-            if key == peer {
-                self.set(peer, database, Phase::Still(SyncStatus::Stopped), at);
-            }
+        let places: Vec<_> = self.lock().keys().copied().collect();
+        for (_, database) in places.into_iter().filter(|(key, _)| *key == peer) {
+            self.set(peer, database, Phase::Still(SyncStatus::Stopped), at);
         }
     }
 

@@ -54,11 +54,6 @@ impl BlockingSync {
         self.handle_of(self.inner.handle(database, peer))
     }
 
-    /// How every relationship stands that background sync has looked after since it was opened.
-    pub fn statuses(&self) -> Vec<(PublicKey, DatabaseId, SyncStatus)> {
-        self.inner.statuses()
-    }
-
     /// What happens in background sync from now on.
     pub fn events(&self) -> BlockingSyncEvents {
         BlockingSyncEvents(self.inner.events())

@@ -205,3 +205,21 @@ async fn an_address_without_a_key_is_nobody_to_register() {
     let error = a.sync().register_sync_peer(ours.id(), &address).await;
     assert_eq!(error.unwrap_err().kind(), SyncErrorKind::Invalid);
 }
+
+#[tokio::test]
+async fn a_device_sees_who_follows_it() {
+    let (a, b) = (instance().await, instance().await);
+    let ours = shared(&a, &b).await;
+    let (_handle, theirs) = follow(&b, &ours, &listen(&a, "quic").await).await;
+    let handle = a.sync().handle(ours.id(), b.public_key());
+    write(&ours, "title", "live").await;
+    equal(&ours, &theirs).await;
+    assert_eq!(handle.status(), SyncStatus::Followed);
+    b.sync().stop().await;
+    in_time("it is seen to be gone", async {
+        while handle.status() == SyncStatus::Followed {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

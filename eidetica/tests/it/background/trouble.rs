@@ -3,11 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use eidetica::{
-    Instance, PeerAddress,
-    sync::{Retries, SyncConfig, SyncStatus},
+    DatabaseTicket, Instance, PeerAddress,
+    sync::{Retries, SyncConfig, SyncErrorKind, SyncStatus},
     transport::Address,
 };
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, UdpSocket},
+};
 
 use crate::{
     background::{caught_up, equal, follow, in_time},
@@ -143,4 +146,60 @@ async fn retries_go_on_for_ever_and_a_new_network_resets_their_pace() {
     let a = again(&a, "quic", at).await;
     b.sync().network_changed().await;
     equal(&a.database(ours.id()).await.unwrap(), &theirs).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_the_protocol_again_and_again_is_left_alone() {
+    let short = Retries::new(Duration::from_millis(10), Duration::from_millis(10));
+    let b = Instance::builder()
+        .sync_config(SyncConfig::new().with_retries(short))
+        .open()
+        .await
+        .unwrap();
+    let (a, liar) = (instance().await, instance().await);
+    let ours = shared(&a, &b).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = address_of("http", listener.local_addr().unwrap(), &liar);
+    let served = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let nonsense = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nxyz";
+            // Whoever has gone needs no answer.
+            let _ = stream.write_all(nonsense).await;
+        }
+    });
+    let registered = b.sync().register_sync_peer(ours.id(), &at);
+    let mut handle = registered.await.unwrap();
+    let soon = b.storage().now().millis() + 30_000;
+    let is_left = |status: &SyncStatus| match status {
+        SyncStatus::Backoff { until, .. } => until.millis() > soon,
+        _ => false,
+    };
+    let status = in_time("it is left alone", handle.wait_for(is_left)).await;
+    let SyncStatus::Backoff { error, .. } = status else {
+        panic!("{status:?}");
+    };
+    assert_eq!(error.kind, SyncErrorKind::Protocol, "{error:?}");
+    // Nobody else suffers.
+    let (_other, theirs) = follow(&b, &ours, &listen(&a, "http").await).await;
+    write(&ours, "title", "not delayed").await;
+    equal(&ours, &theirs).await;
+    served.abort();
+}
+
+#[tokio::test]
+async fn a_join_goes_on_by_itself_once_an_admin_has_decided() {
+    let (a, b) = (instance().await, instance().await);
+    let ours = a.create_database("notes").await.unwrap();
+    let addresses = listen(&a, "quic").await;
+    let ticket = DatabaseTicket::new(ours.id(), addresses).unwrap();
+    let joined = b.sync().join(&ticket, Duration::ZERO).await;
+    assert_eq!(joined.unwrap_err().kind(), SyncErrorKind::Pending);
+    a.sync().approve(&ours, b.public_key(), None).await.unwrap();
+    b.sync().start().await.unwrap();
+    let replica = b.storage().attach(ours.id()).await.unwrap();
+    equal(&ours, &replica).await;
+    write(&ours, "title", "live from then on").await;
+    equal(&ours, &replica).await;
+    assert!(b.sync().pending_joins().await.unwrap().is_empty());
 }
