@@ -1,6 +1,7 @@
 //! Sync that goes on by itself, between whole instances over real sockets.
 
 mod control;
+mod half_open;
 mod shapes;
 mod trouble;
 
