@@ -12,6 +12,7 @@ mod layers;
 mod problem;
 mod process;
 mod readme;
+mod sim;
 mod tidy;
 mod workspace;
 
@@ -29,6 +30,7 @@ const COMMANDS: &[Command] = &[
     bench::COMMAND,
     crash::COMMAND,
     fuzz::COMMAND,
+    sim::COMMAND,
 ];
 
 fn main() -> ExitCode {

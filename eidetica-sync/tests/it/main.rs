@@ -6,5 +6,6 @@ mod channel;
 mod data;
 mod fuzz;
 mod golden;
+mod sim;
 mod ticket;
 mod wire;

@@ -7,7 +7,11 @@ mod link;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,7 +22,7 @@ use eidetica_transport::{
     Address, FrameStream, MAX_REQUEST_BYTES, PeerAddress, ServerHandle, SyncHandler, SyncTransport,
     TransportError, TransportErrorKind,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::Notify, task::JoinHandle};
 
 pub use self::link::Link;
 use self::link::Transit;
@@ -56,8 +60,9 @@ struct Inner {
     dice: Dice,
     began: Instant,
     state: Mutex<State>,
-    /// Told whenever links change or break.
-    changed: watch::Sender<()>,
+    /// Told whenever links change or break, or a device ends. Unlike a watch channel, it wakes in
+    /// the order of waiting.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -85,7 +90,7 @@ impl SimNet {
             timer,
             dice: Dice::new(seed),
             state: Mutex::default(),
-            changed: watch::Sender::new(()),
+            changed: Notify::new(),
         }))
     }
 
@@ -94,7 +99,7 @@ impl SimNet {
         SimTransport {
             net: self.clone(),
             name: name.into(),
-            life: Arc::new(watch::Sender::new(Life::Alive)),
+            life: Life::default(),
         }
     }
 
@@ -104,13 +109,13 @@ impl SimNet {
         state.links.clear();
         state.default = link.clone();
         drop(state);
-        self.0.changed.send_replace(());
+        self.0.changed.notify_waiters();
     }
 
     /// Sets how one direction is.
     pub fn set_link(&self, from: &str, to: &str, link: Link) {
         self.lock().links.insert(direction(from, to), link);
-        self.0.changed.send_replace(());
+        self.0.changed.notify_waiters();
     }
 
     /// How one direction is.
@@ -127,7 +132,7 @@ impl SimNet {
             *state.breaks.entry(direction).or_default() += 1;
         }
         drop(state);
-        self.0.changed.send_replace(());
+        self.0.changed.notify_waiters();
     }
 
     /// Bytes of requests and answers that were sent so far, whether or not they arrived.
@@ -177,22 +182,33 @@ impl SimNet {
 
     /// Waits until something gets through in both directions.
     async fn until_up(&self, one: &str, other: &str) {
-        let mut changed = self.0.changed.subscribe();
         let is_up = || self.link(one, other).is_up && self.link(other, one).is_up;
         if is_up() {
             return;
         }
-        while !is_up() && changed.changed().await.is_ok() {}
+        self.until(is_up).await;
         // What was lost is sent again.
         self.0.timer.sleep(self.link(one, other).latency).await;
     }
 
     /// Waits until the exchanges between two devices are broken off.
     async fn until_broken(&self, pair: &Direction) {
-        let mut changed = self.0.changed.subscribe();
         let breaks = || self.lock().breaks.get(pair).copied();
         let before = breaks();
-        while breaks() == before && changed.changed().await.is_ok() {}
+        self.until(|| breaks() != before).await;
+    }
+
+    /// Waits until something is so that only changes with links and devices.
+    async fn until(&self, is_so: impl Fn() -> bool) {
+        let mut changed = pin!(self.0.changed.notified());
+        loop {
+            changed.as_mut().enable();
+            if is_so() {
+                return;
+            }
+            changed.as_mut().await;
+            changed.set(self.0.changed.notified());
+        }
     }
 }
 
@@ -211,14 +227,27 @@ fn direction(from: &str, to: &str) -> Direction {
     (from.to_owned(), to.to_owned())
 }
 
-/// Whether a device goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Alive,
+/// Whether a device goes on. Clones are of one device.
+#[derive(Debug, Clone, Default)]
+struct Life(Arc<AtomicU8>);
+
+impl Life {
     /// Its peers are told that their connections are gone.
-    Ended,
+    const ENDED: u8 = 1;
     /// Nobody is told.
-    Vanished,
+    const VANISHED: u8 = 2;
+
+    fn is_alive(&self) -> bool {
+        self.0.load(SeqCst) == 0
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.load(SeqCst) == Self::ENDED
+    }
+
+    fn has_vanished(&self) -> bool {
+        self.0.load(SeqCst) == Self::VANISHED
+    }
 }
 
 /// One device's end of a [`SimNet`]; proves no identities.
@@ -226,7 +255,7 @@ enum Life {
 pub struct SimTransport {
     net: SimNet,
     name: String,
-    life: Arc<watch::Sender<Life>>,
+    life: Life,
 }
 
 impl SimTransport {
@@ -238,29 +267,25 @@ impl SimTransport {
     /// Ends the device as the end of a process does: its connections break. What of it still runs
     /// hears nothing more, for ever.
     pub fn end(&self) {
-        self.leave(Life::Ended);
+        self.leave(Life::ENDED);
     }
 
     /// Ends the device as a loss of power does: nobody is told.
     pub fn vanish(&self) {
-        self.leave(Life::Vanished);
+        self.leave(Life::VANISHED);
     }
 
-    fn leave(&self, life: Life) {
-        self.life.send_replace(life);
+    fn leave(&self, how: u8) {
+        self.life.0.store(how, SeqCst);
         let mut state = self.net.lock();
-        let own = |listener: &&mut Arc<Listener>| Arc::ptr_eq(&listener.life, &self.life);
+        let own = |listener: &&mut Arc<Listener>| Arc::ptr_eq(&listener.life.0, &self.life.0);
         let listener = state.listening.get_mut(&self.name).filter(own).cloned();
         if let Some(listener) = listener {
             state.listening.remove(&self.name);
             drop(state);
             drop(listener.close());
         }
-        self.net.0.changed.send_replace(());
-    }
-
-    fn is_alive(&self) -> bool {
-        *self.life.borrow() == Life::Alive
+        self.net.0.changed.notify_waiters();
     }
 }
 
@@ -288,7 +313,7 @@ impl SyncTransport for SimTransport {
             return Err(TransportError::new(TransportErrorKind::TooLarge, message));
         }
         let answer = exchange::begin(self, to.address.rest(), request).await;
-        if !self.is_alive() {
+        if !self.life.is_alive() {
             std::future::pending::<()>().await;
         }
         answer
@@ -312,7 +337,7 @@ impl SyncTransport for SimTransport {
         }
         let listener = Arc::new(Listener {
             handler,
-            life: Arc::clone(&self.life),
+            life: self.life.clone(),
             tasks: Mutex::new(Some(BTreeMap::new())),
         });
         state.listening.insert(name.clone(), Arc::clone(&listener));
@@ -327,7 +352,7 @@ impl SyncTransport for SimTransport {
 /// Who answers under a name.
 struct Listener {
     handler: Arc<dyn SyncHandler>,
-    life: Arc<watch::Sender<Life>>,
+    life: Life,
     /// What is under way, by its number; `None` once stopped.
     tasks: Mutex<Option<BTreeMap<u64, JoinHandle<()>>>>,
 }

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -32,6 +32,7 @@ pub struct FaultyBackend<B> {
     /// The state as of the last immediate commit or flush; `None` before the first.
     durable: Mutex<Option<Box<dyn Snapshot>>>,
     commits: AtomicU64,
+    is_cut_off: AtomicBool,
     faults: Mutex<BTreeMap<u64, Fault>>,
 }
 
@@ -42,6 +43,7 @@ impl<B: Backend> FaultyBackend<B> {
             inner,
             durable: Mutex::default(),
             commits: AtomicU64::new(0),
+            is_cut_off: AtomicBool::new(false),
             faults: Mutex::default(),
         }
     }
@@ -57,6 +59,11 @@ impl<B: Backend> FaultyBackend<B> {
     /// Lets the next commit fail.
     pub fn fail_next(&self, fault: Fault) {
         self.fail_commit(self.commits() + 1, fault);
+    }
+
+    /// Lets every commit and flush fail from now on: whoever still writes has been killed.
+    pub fn cut_off(&self) {
+        self.is_cut_off.store(true, Ordering::SeqCst);
     }
 
     /// Commits asked for so far, failed ones included.
@@ -87,6 +94,13 @@ impl<B: Backend> FaultyBackend<B> {
             self.lock_durable().get_or_insert(taken);
         }
         Ok(left)
+    }
+
+    fn is_connected(&self) -> Result<(), StoreError> {
+        match self.is_cut_off.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(injected(StoreErrorKind::Engine)),
+        }
     }
 
     async fn all_is_durable(&self) -> Result<(), StoreError> {
@@ -140,6 +154,7 @@ impl<B: Backend> Backend for FaultyBackend<B> {
     }
 
     async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        self.is_connected()?;
         let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
         let faults = self.faults.lock();
         let fault = faults
@@ -156,6 +171,7 @@ impl<B: Backend> Backend for FaultyBackend<B> {
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
+        self.is_connected()?;
         self.inner.flush().await?;
         self.all_is_durable().await
     }

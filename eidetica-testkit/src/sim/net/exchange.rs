@@ -14,7 +14,7 @@ use eidetica_transport::{
     Address, FrameStream, MAX_FRAME_BYTES, TransportContext, TransportError, TransportErrorKind,
 };
 use futures_core::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{DIALLING, Direction, Life, Listener, SCHEME, SimNet, SimTransport, direction};
 
@@ -59,7 +59,7 @@ struct Exchange {
     to: String,
     listener: Arc<Listener>,
     /// Of the asker.
-    life: watch::Receiver<Life>,
+    life: Life,
     request: Bytes,
     cut: Option<Cut>,
     /// Whether the asker hears the answer; of a request that is delivered twice only one.
@@ -87,14 +87,14 @@ pub(super) async fn begin(
     ));
     let (cancel, cancelled) = oneshot::channel();
     let (heard, events) = mpsc::channel(ARRIVED);
-    let server_life = listener.life.subscribe();
+    let server_life = listener.life.clone();
     let exchange = |is_heard| Exchange {
         net: net.clone(),
         number,
         from: from.name.clone(),
         to: to.to_owned(),
         listener: Arc::clone(&listener),
-        life: from.life.subscribe(),
+        life: from.life.clone(),
         request: request.clone(),
         cut,
         is_heard,
@@ -107,7 +107,7 @@ pub(super) async fn begin(
     listener.adopt(number, task);
     let mut answer = Answer {
         events,
-        own_life: from.life.subscribe(),
+        own_life: from.life.clone(),
         server_life,
         _cancel: cancel,
         is_over: false,
@@ -178,21 +178,20 @@ impl Exchange {
 
     /// Ends when the answerer hears that the asker has gone.
     async fn is_cancelled(&self, cancelled: Option<oneshot::Receiver<()>>) {
-        let mut life = self.life.clone();
         let given_up = async {
             match cancelled {
                 // Sent or dropped, it means the same. A zombie tells nobody.
                 Some(cancelled) => drop(cancelled.await),
                 None => std::future::pending().await,
             }
-            if *self.life.borrow() != Life::Alive {
+            if !self.life.is_alive() {
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
             biased;
             () = given_up => {}
-            _ = life.wait_for(|life| *life == Life::Ended) => {}
+            () = self.net.until(|| self.life.has_ended()) => {}
         }
         let transit = self.net.carry(&self.from, &self.to, 0);
         self.net.sleep_until(transit.arrives).await;
@@ -301,21 +300,21 @@ fn too_large(frame: &Bytes) -> TransportError {
 /// What the asker reads; dropping it tells the answerer.
 struct Answer {
     events: mpsc::Receiver<Event>,
-    own_life: watch::Receiver<Life>,
-    server_life: watch::Receiver<Life>,
+    own_life: Life,
+    server_life: Life,
     _cancel: oneshot::Sender<()>,
     is_over: bool,
 }
 
 impl Answer {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if *self.own_life.borrow() != Life::Alive {
+        if !self.own_life.is_alive() {
             // A zombie: nothing reaches it, also not that nothing does.
             return Poll::Pending;
         }
         match ready!(self.events.poll_recv(cx)) {
             Some(event) => Poll::Ready(event),
-            None if *self.server_life.borrow() == Life::Vanished => Poll::Pending,
+            None if self.server_life.has_vanished() => Poll::Pending,
             None => Poll::Ready(Event::Fails(TransportError::new(
                 TransportErrorKind::Interrupted,
                 "the peer has gone",
