@@ -241,6 +241,21 @@ impl<'a> Connected<'a> {
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) -> Option<Parting> {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let job = self.jobs.remove(&id)?;
+        // One that was given up may have ended before it noticed, when another is under way for it.
+        let is_current = match job {
+            Job::Exchange(database) => {
+                let exchanging = self.exchanges.get(&database);
+                exchanging.is_some_and(|exchanging| exchanging.task.id() == id)
+            }
+            Job::Live(channel) => {
+                let task = self.live_of(channel).task.as_ref();
+                task.is_some_and(|task| task.id() == id)
+            }
+            Job::SignOfLife => true,
+        };
+        if !is_current {
+            return None;
+        }
         let ended = match (ended, job) {
             (Ok((_, ended)), _) => ended,
             (Err(error), _) if error.is_cancelled() => return None,

@@ -14,6 +14,9 @@ use crate::{
     engine::{Direction, Priority},
 };
 
+/// From one exchange to the next, at least, where live sync cannot go on after it.
+const CALM: Duration = Duration::from_secs(1);
+
 /// What is wanted for one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -42,6 +45,8 @@ struct Lane {
     again: bool,
     /// Whether both sides were equal at the end of the last exchange over this connection.
     is_current: bool,
+    /// When it was to be exchanged because live sync could not go on.
+    behind: Option<Instant>,
     backoff: Backoff,
 }
 
@@ -76,6 +81,7 @@ impl Schedule {
                 is_exchanging: false,
                 again: false,
                 is_current: false,
+                behind: None,
                 backoff: Backoff::default(),
             });
             if lane.wanted.direction != wanted.direction {
@@ -148,10 +154,20 @@ impl Schedule {
     /// A database is to be exchanged now, whatever happened before. `is_behind`: live sync cannot
     /// go on before that.
     pub(crate) fn ask(&mut self, id: &DatabaseId, now: Instant, is_behind: bool) {
-        if let Some(lane) = self.lanes.get_mut(id) {
-            lane.due = now;
-            lane.again |= lane.is_exchanging;
-            lane.is_current &= !is_behind;
+        let Some(lane) = self.lanes.get_mut(id) else {
+            return;
+        };
+        if is_behind && !lane.is_current {
+            // It is to be exchanged already.
+            return;
+        }
+        lane.due = now;
+        lane.again |= lane.is_exchanging;
+        if is_behind {
+            lane.is_current = false;
+            // Where an exchange did not help, another may not, either.
+            lane.due = lane.behind.map_or(now, |before| now.max(before + CALM));
+            lane.behind = Some(lane.due);
         }
     }
 
@@ -336,6 +352,23 @@ mod tests {
         schedule.reconnected(now);
         assert!(current(&schedule).is_empty());
         assert_eq!(begin_all(&mut schedule, now).len(), 2);
+    }
+
+    #[test]
+    fn live_sync_that_cannot_go_on_again_and_again_costs_an_exchange_a_second() {
+        let mut now = start();
+        let mut schedule = schedule(1, &[(1, 0)], now);
+        begin_all(&mut schedule, now);
+        let mut exchanges = 0;
+        for _ in 0..50 {
+            if schedule.under_way() > 0 {
+                schedule.succeeded(&id(1), now);
+                schedule.ask(&id(1), now, true);
+            }
+            now += Duration::from_millis(100);
+            exchanges += begin_all(&mut schedule, now).len();
+        }
+        assert!((4..=6).contains(&exchanges), "{exchanges}");
     }
 
     #[test]
