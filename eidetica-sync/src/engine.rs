@@ -1,19 +1,19 @@
 //! Owns the engine: who is asked what, and who is answered. The words of the protocol are
 //! `wire`'s, proof of identity is `channel`'s.
 
-mod attempts;
 mod check;
 mod connection;
 mod denied;
 mod error;
 mod exchange;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod history;
 mod hub;
 mod invites;
 mod joining;
 mod links;
+mod listening;
 mod live;
 mod metadata;
 mod pace;

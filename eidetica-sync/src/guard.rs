@@ -1,7 +1,8 @@
 //! Owns the limits on what others ask of this device: how often, how much at once, and how
-//! slowly they may read. Limits on connections are the transports', on messages `wire`'s, on
-//! invites and requests for access the engine's.
+//! slowly they may read. Limits on connections are the transports', on messages `wire`'s; how
+//! much of what strangers try is too much is the engine's.
 
+mod tries;
 mod watched;
 
 use std::{sync::Arc, time::Duration};
@@ -13,6 +14,7 @@ use eidetica_transport::{
     Address, Buckets, FrameStream, LimitCounter, Origin, Place, Places, Rate,
 };
 
+pub(crate) use self::tries::{Tries, TryLimits};
 use crate::{
     Answer, PeerHandler, Refusal, Request, RequestContext, SyncConfig, Timer,
     guard::watched::{Patience, Watched, once},

@@ -18,7 +18,16 @@ const SCHEMES: [&str; 3] = ["quic", "http", "https"];
 ///
 /// Host names are left out: what they resolve to can change between a check and a call. (Tickets
 /// and users can name them.)
-pub(crate) fn dialable(listen: &[String], peer: PublicKey) -> Vec<PeerAddress> {
+///
+/// One that stands for all addresses of its device, such as `0.0.0.0`, is taken for the one that the
+/// peer came from, or was reached at: only others see which that is. (The port that it came from is
+/// of no use: who dials does it from a port where nobody listens.)
+pub(crate) fn dialable(
+    listen: &[String],
+    peer: PublicKey,
+    seen_at: Option<&Address>,
+) -> Vec<PeerAddress> {
+    let seen_at = seen_at.and_then(|address| address.rest().parse::<SocketAddr>().ok());
     let mut kept = Vec::new();
     for text in listen {
         let Ok(named) = text.parse::<PeerAddress>() else {
@@ -26,7 +35,7 @@ pub(crate) fn dialable(listen: &[String], peer: PublicKey) -> Vec<PeerAddress> {
         };
         let hint = PeerAddress {
             key: Some(peer),
-            ..named
+            address: located(named.address, seen_at),
         };
         let is_own = named.key.is_none_or(|key| key == peer);
         if is_own && is_dialable(&hint.address) && !kept.contains(&hint) {
@@ -37,6 +46,39 @@ pub(crate) fn dialable(listen: &[String], peer: PublicKey) -> Vec<PeerAddress> {
         }
     }
     kept
+}
+
+/// The addresses at which this device listens that are worth telling others, at most 16: what they
+/// would dial, or can put the right address to.
+pub(crate) fn tellable(listen: &[Address]) -> Vec<String> {
+    let is_worth_it = |address: &&Address| is_dialable(address) || is_unspecified(address);
+    let told = listen.iter().filter(is_worth_it).take(MAX_ADDRESSES);
+    told.map(ToString::to_string).collect()
+}
+
+fn is_unspecified(address: &Address) -> bool {
+    let socket = address.rest().parse::<SocketAddr>();
+    SCHEMES.contains(&address.scheme())
+        && socket.is_ok_and(|socket| socket.port() != 0 && socket.ip().is_unspecified())
+}
+
+/// An address that names no host, with the one that the peer was seen at. `[::]` listens for both
+/// families, `0.0.0.0` for its own.
+fn located(address: Address, seen_at: Option<SocketAddr>) -> Address {
+    let listens = address.rest().parse::<SocketAddr>();
+    match (listens, seen_at) {
+        (Ok(listens), Some(seen_at)) if listens.ip().is_unspecified() => {
+            let host = seen_at.ip().to_canonical();
+            match listens.is_ipv6() || host.is_ipv4() {
+                true => {
+                    let socket = SocketAddr::new(host, listens.port());
+                    Address::new(address.scheme(), socket.to_string())
+                }
+                false => address,
+            }
+        }
+        _ => address,
+    }
 }
 
 fn is_dialable(address: &Address) -> bool {
@@ -108,7 +150,7 @@ mod tests {
     }
 
     fn is_kept(text: &str) -> bool {
-        !dialable(&[text.to_owned()], peer()).is_empty()
+        !dialable(&[text.to_owned()], peer(), None).is_empty()
     }
 
     #[test]
@@ -210,7 +252,7 @@ mod tests {
     #[test]
     fn a_hint_is_asked_for_the_key_of_who_gave_it_and_no_other() {
         let text = "quic://192.0.2.1:1".to_owned();
-        assert_eq!(dialable(&[text], peer())[0].key, Some(peer()));
+        assert_eq!(dialable(&[text], peer(), None)[0].key, Some(peer()));
         let other = SecretKey::from_bytes(&[8; 32]).public();
         let named = PeerAddress {
             address: Address::new("quic", "192.0.2.1:1"),
@@ -227,8 +269,44 @@ mod tests {
     #[test]
     fn no_more_than_sixteen_are_kept_and_each_once() {
         let many: Vec<_> = (0..40).map(|n| format!("quic://192.0.2.{n}:1")).collect();
-        assert_eq!(dialable(&many, peer()).len(), 16);
+        assert_eq!(dialable(&many, peer(), None).len(), 16);
         let twice = vec![many[0].clone(); 3];
-        assert_eq!(dialable(&twice, peer()).len(), 1);
+        assert_eq!(dialable(&twice, peer(), None).len(), 1);
+    }
+
+    /// What is kept of `0.0.0.0` and `[::]` of a peer that was seen at an address.
+    fn located_at(seen_at: &str) -> Vec<String> {
+        let listen = ["quic://0.0.0.0:7", "http://[::]:8"].map(ToOwned::to_owned);
+        let seen_at = Address::new("quic", seen_at);
+        let kept = dialable(&listen, peer(), Some(&seen_at));
+        kept.iter().map(|hint| hint.address.to_string()).collect()
+    }
+
+    #[test]
+    fn all_addresses_of_a_device_are_the_one_that_it_was_seen_at() {
+        let both = ["quic://192.0.2.1:7", "http://192.0.2.1:8"];
+        assert_eq!(located_at("192.0.2.1:40000"), both);
+        assert_eq!(located_at("[::ffff:192.0.2.1]:40000"), both);
+        assert_eq!(
+            located_at("[2001:db8::1]:40000"),
+            ["http://[2001:db8::1]:8"]
+        );
+        // A peer on this device, or one whose transport has no addresses, says nothing by it.
+        assert_eq!(located_at("127.0.0.1:40000"), [""; 0]);
+        assert_eq!(located_at("name"), [""; 0]);
+    }
+
+    #[test]
+    fn what_others_cannot_dial_is_not_told() {
+        let listen = [
+            ("quic", "0.0.0.0:7"),
+            ("http", "192.168.1.20:80"),
+            ("http", "127.0.0.1:80"),
+            ("http+unix", "/run/eidetica.sock"),
+            ("memory", "name"),
+        ];
+        let listen = listen.map(|(scheme, rest)| Address::new(scheme, rest));
+        let told = ["quic://0.0.0.0:7", "http://192.168.1.20:80"];
+        assert_eq!(tellable(&listen), told);
     }
 }

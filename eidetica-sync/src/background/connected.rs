@@ -520,7 +520,6 @@ async fn run_exchange(
     progress: Arc<Progress>,
 ) -> Ended {
     let peers = context.links.peers();
-    let database = replica.id();
     let exchanged = async {
         let how = Exchange {
             direction,
@@ -529,16 +528,7 @@ async fn run_exchange(
         };
         exchange(&connection, peers, &replica, peer, how).await
     };
-    let began = context.now();
-    let exchanged = exchanged.await;
-    if let Err(error) = &exchanged {
-        let elapsed = context.now() - began;
-        let noted = peers.not_synced(database, peer, error, elapsed).await;
-        if let Err(error) = noted {
-            tracing::error!(%peer, %database, %error, "a failed exchange is not remembered");
-        }
-    }
-    Ended::Exchange(exchanged)
+    Ended::Exchange(exchanged.await)
 }
 
 /// Whether an error says more about the way to the peer than about one database.

@@ -34,9 +34,31 @@ pub(crate) struct Exchange<'a> {
 /// pull; or an eighth of what it sends, if that is more.
 const REDUNDANT_ENTRIES: u64 = 64;
 
-/// Moves what either side lacked at the call, and remembers that it did. Returns when all of it
-/// is committed; dropped or broken off, the next one goes on from the last committed marks.
+/// Moves what either side lacked at the call, and remembers that it did, or why it did not. Returns
+/// when all of it is committed; dropped or broken off, the next one goes on from the last committed
+/// marks.
 pub(crate) async fn exchange(
+    connection: &Connection,
+    peers: &Peers,
+    database: &Database,
+    peer: PublicKey,
+    how: Exchange<'_>,
+) -> Result<SyncReport, SyncError> {
+    let timer = Arc::clone(&connection.config().timer);
+    let began = timer.instant();
+    let done = both_ways(connection, peers, database, peer, how).await;
+    if let Err(error) = &done {
+        let elapsed = timer.instant() - began;
+        let database = database.id();
+        // What it failed for says more than what its memory failed for.
+        if let Err(error) = peers.not_synced(database, peer, error, elapsed).await {
+            tracing::error!(%peer, %database, %error, "a failed exchange is not remembered");
+        }
+    }
+    done
+}
+
+async fn both_ways(
     connection: &Connection,
     peers: &Peers,
     database: &Database,

@@ -1,28 +1,53 @@
 //! Owns what the tests of this folder share: a device in memory whose clock stands still.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use eidetica_core::{Entropy, PublicKey, SecretKey, Timestamp, WallClock, authority::Level};
 use eidetica_store::{Backend, Database, MemoryBackend, Storage, StorageOptions};
 
-use crate::{ChannelHash, RequestContext};
+use crate::{ChannelHash, RequestContext, Sleep, Timer, TokioTimer};
 
-/// A clock that stands still until it is set.
-#[derive(Debug, Default)]
-pub(crate) struct StoppedClock(AtomicU64);
+/// A clock that stands still until it is set, and wakes nobody.
+#[derive(Debug)]
+pub(crate) struct StoppedClock {
+    millis: AtomicU64,
+    began: Instant,
+}
+
+impl Default for StoppedClock {
+    fn default() -> Self {
+        Self {
+            millis: AtomicU64::default(),
+            began: TokioTimer.instant(),
+        }
+    }
+}
 
 impl StoppedClock {
     pub(crate) fn set(&self, millis: u64) {
-        self.0.store(millis, Relaxed);
+        self.millis.store(millis, Relaxed);
     }
 }
 
 impl WallClock for StoppedClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Relaxed))
+        Timestamp::from_millis(self.millis.load(Relaxed))
+    }
+}
+
+impl Timer for StoppedClock {
+    fn instant(&self) -> Instant {
+        self.began + Duration::from_millis(self.millis.load(Relaxed))
+    }
+
+    fn sleep(&self, _: Duration) -> Sleep {
+        Box::pin(std::future::pending())
     }
 }
 

@@ -147,6 +147,8 @@ impl Peers {
             // Else it is written down with what comes next.
             let is_due = row.equal_end != equal_end || !is_recent(told.last_success, end.at);
             told.exchanges += 1;
+            told.entries_sent += end.sent;
+            told.bytes_sent += end.bytes_out;
             told.failures = 0;
             told.last_error = None;
             if is_news || is_due {

@@ -4,13 +4,14 @@
 mod options;
 mod record;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use eidetica_core::{
     PublicKey, Timestamp,
     authority::{Authority, Level},
 };
 use eidetica_store::{Database, Storage, StoreError, StoreErrorKind, WriteBatch};
+use eidetica_transport::Rate;
 use tokio::sync::Mutex;
 
 pub(super) use self::record::InviteRow;
@@ -19,25 +20,22 @@ pub use self::{
     record::{Invite, InviteFault, InviteState, RefusedRedemption},
 };
 use crate::{
-    InviteId, InviteSecret, Redeem, Refusal, RequestContext, TicketInvite,
+    InviteId, InviteSecret, Redeem, Refusal, RequestContext, TicketInvite, Timer,
     engine::{
         Sync, SyncError, SyncErrorKind,
-        attempts::{AttemptLimits, Attempts},
         rows::{decode, encode, row_key},
     },
+    guard::{Tries, TryLimits},
 };
 
 /// Invites that a device keeps, ended ones included; more are nobody's to look through.
 pub const MAX_INVITES: usize = 1000;
-/// Refused redemptions within [`REDEEM_WINDOW_MILLIS`]: of one key, and from one address. Secrets
-/// cannot be guessed; this keeps those who try from keeping a device busy.
-const REDEEM_LIMITS: AttemptLimits = AttemptLimits {
-    of_peer: 8,
-    of_address: 64,
-    window: REDEEM_WINDOW_MILLIS,
+/// Refused redemptions: eight of one key at once and as many in ten minutes; eight times that from
+/// one origin. Secrets cannot be guessed; this keeps those who try from keeping a device busy.
+const REDEEM_LIMITS: TryLimits = TryLimits {
+    of_peer: Rate::new(8, Duration::from_secs(75)),
+    of_origin: Rate::new(64, Duration::from_millis(9_375)),
 };
-/// See [`REDEEM_LIMITS`].
-const REDEEM_WINDOW_MILLIS: u64 = 10 * 60 * 1000;
 
 pub(super) const INVITE: &[u8] = b"invite/";
 
@@ -46,19 +44,19 @@ pub(super) const INVITE: &[u8] = b"invite/";
 pub(crate) struct Invites {
     storage: Storage,
     changing: Mutex<()>,
-    failed: Attempts,
+    failed: Tries,
 }
 
 impl Invites {
-    pub(crate) fn new(storage: Storage) -> Self {
-        Self::with_limits(storage, REDEEM_LIMITS)
+    pub(crate) fn new(storage: Storage, timer: Arc<dyn Timer>) -> Self {
+        Self::with_limits(storage, REDEEM_LIMITS, timer)
     }
 
-    fn with_limits(storage: Storage, limits: AttemptLimits) -> Self {
+    fn with_limits(storage: Storage, limits: TryLimits, timer: Arc<dyn Timer>) -> Self {
         Self {
             storage,
             changing: Mutex::default(),
-            failed: Attempts::new(limits),
+            failed: Tries::new(limits, timer),
         }
     }
 
@@ -88,8 +86,7 @@ impl Invites {
         if redeem.issuer != own {
             return Err(Refusal::AskIssuer);
         }
-        let now = self.storage.now();
-        if !self.failed.has_room(context, now) {
+        if !self.failed.has_room(context) {
             return Err(Refusal::Quota);
         }
         let peer = context.peer;
@@ -111,7 +108,7 @@ impl Invites {
                 Err(_) => return Err(Refusal::Busy),
             },
         };
-        self.failed.count(context, now);
+        self.failed.count(context);
         tracing::warn!(%peer, invite = %redeem.invite, database = %redeem.database, %fault, "redemption refused");
         // Beside the answer, which must not tell by its time whether there is such an invite.
         tokio::spawn(Arc::clone(self).record(redeem.invite, peer, fault));

@@ -8,7 +8,9 @@ use eidetica_transport::{PeerAddress, SyncTransport};
 
 use crate::{
     Answer, Hello, Refusal, Request, SUPPORTED_VERSIONS, SecureClient, SyncConfig,
-    engine::{SyncError, SyncErrorKind, connection::Connection, peers::Peers},
+    engine::{
+        SyncError, SyncErrorKind, connection::Connection, listening::Listening, peers::Peers,
+    },
 };
 
 type Transports = Vec<Arc<dyn SyncTransport>>;
@@ -20,11 +22,18 @@ pub(crate) struct Links {
     transports: Arc<Mutex<Transports>>,
     peers: Peers,
     config: SyncConfig,
+    listening: Arc<Listening>,
 }
 
 impl Links {
-    pub(crate) fn new(client: SecureClient, peers: Peers, config: SyncConfig) -> Self {
+    pub(crate) fn new(
+        client: SecureClient,
+        peers: Peers,
+        listening: Arc<Listening>,
+        config: SyncConfig,
+    ) -> Self {
         Self {
+            listening,
             client: Arc::new(client),
             transports: Arc::default(),
             peers,
@@ -68,12 +77,18 @@ impl Links {
         let hello = Hello {
             versions: SUPPORTED_VERSIONS,
             capabilities: Vec::new(),
-            listen: Vec::new(),
+            // Who answers where nobody was named may be anybody.
+            listen: match connection.address().key {
+                Some(_) => self.listening.told(),
+                None => Vec::new(),
+            },
         };
         let mut answer = connection.request(&Request::Hello(hello)).await?;
         match answer.expect().await? {
             Answer::Hello(theirs) if theirs.version == SUPPORTED_VERSIONS.max => {
-                self.peers.hear(answer.peer, &theirs.listen).await?;
+                let seen_at = Some(&connection.address().address);
+                let heard = self.peers.hear(answer.peer, &theirs.listen, seen_at);
+                heard.await?;
                 Ok(answer.peer)
             }
             Answer::Refused(Refusal::Versions(range)) => Err(SyncError::versions(range)),

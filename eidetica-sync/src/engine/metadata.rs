@@ -124,7 +124,6 @@ impl Peers {
             .await
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "transfers count by it next"))]
     /// The rows that count what a peer sent, for the commit of that.
     pub(crate) async fn received(
         &self,
@@ -139,20 +138,21 @@ impl Peers {
             told.last_activity = Some(now);
             told.entries_received += moved.entries;
             told.bytes_received += moved.bytes;
-            encode(&known.row)
+            // Of those whom nothing is remembered of it is not, either.
+            known.is_recorded.then(|| encode(&known.row))
         });
         let mut batch = WriteBatch::new();
-        batch.put(metadata_key(&pair), row.await?);
+        if let Some(row) = row.await? {
+            batch.put(metadata_key(&pair), row);
+        }
         Ok(batch)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "transfers count by it next"))]
     /// What was counted in vain: its commit failed.
     pub(crate) fn not_received(&self, database: DatabaseId, peer: PublicKey) {
         self.counted.forget(&(database, peer));
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "transfers count by it next"))]
     /// Counts what a peer has taken.
     pub(crate) async fn sent(
         &self,

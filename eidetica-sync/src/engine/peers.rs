@@ -8,7 +8,7 @@ use std::{
 
 use eidetica_core::{DatabaseId, PublicKey, Timestamp};
 use eidetica_store::{CURSOR_ROWS, Key, Storage, StoreError, StoreErrorKind, WriteBatch};
-use eidetica_transport::PeerAddress;
+use eidetica_transport::{Address, PeerAddress};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -170,10 +170,15 @@ impl Peers {
         .await
     }
 
-    /// Hears where a peer that has proven its key says that it is reached. What may be dialled of
+    /// Hears where a peer that has proven its key says that it is reached, and where it was seen. What may be dialled of
     /// that is kept if the peer is known, else it waits in memory until it is.
-    pub(crate) async fn hear(&self, key: PublicKey, listen: &[String]) -> Result<(), StoreError> {
-        let named = dialable(listen, key);
+    pub(crate) async fn hear(
+        &self,
+        key: PublicKey,
+        listen: &[String],
+        seen_at: Option<&Address>,
+    ) -> Result<(), StoreError> {
+        let named = dialable(listen, key, seen_at);
         if self.get(&key).await?.is_some() {
             self.change(key, |row| row.learn(&named, key)).await?;
             self.have_changed();

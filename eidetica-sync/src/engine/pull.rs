@@ -98,6 +98,7 @@ pub(crate) async fn pull(
 ) -> Result<Pulled, SyncError> {
     let began_with = database.frontier().count;
     let mut taking = Taking {
+        peers,
         database,
         peer,
         is_unproven: ask.is_joining && !may_carry(database, &peer),
@@ -277,6 +278,7 @@ async fn open(
 
 /// Takes in the answers of one pull.
 struct Taking<'a> {
+    peers: &'a Peers,
     database: &'a Database,
     peer: PublicKey,
     /// Whether this device may still learn that the peer has a level.
@@ -299,6 +301,10 @@ impl Taking<'_> {
             Answer::NeedHints => return Ok(Outcome::NeedHints),
             other => return Err(unexpected(&other, database)),
         };
+        // Granted, by somebody who may: whoever joins finds that out only on the way.
+        if may_carry(database, &self.peer) {
+            self.peers.record(database.id(), self.peer).await?;
+        }
         if let Some(first) = self.first.take() {
             // Whoever does not push does not wait for it.
             let _ = first.send(FirstAnswer {
@@ -311,7 +317,7 @@ impl Taking<'_> {
             return Ok(Outcome::Ended(answer, Brought::default(), false));
         }
         self.progress.will_receive(answer.total);
-        let mut intake = Intake::new(database.clone(), self.peer, &self.config);
+        let mut intake = Intake::new(self.peers, database.clone(), self.peer, &self.config);
         // The last entry may go on beyond what was asked for.
         let mut budget = 2 * BUDGET.bytes;
         loop {

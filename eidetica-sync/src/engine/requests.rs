@@ -1,32 +1,32 @@
 //! Owns requests for access at the device that is asked: their rows, and what an admin decides.
 //! Asking is `joining`'s.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use eidetica_core::{DatabaseId, EntryId, PublicKey, Timestamp, authority::Level};
 use eidetica_store::{Database, Key, Storage, StoreError, StoreErrorKind, WriteBatch};
+use eidetica_transport::Rate;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::{
-    Refusal, RequestAccess, RequestContext,
+    Refusal, RequestAccess, RequestContext, Timer,
     engine::{
         Sync, SyncError, SyncErrorKind,
-        attempts::{AttemptLimits, Attempts},
         rows::{decode, encode, row_key},
         trust::Trust,
     },
+    guard::{Tries, TryLimits},
 };
 
 /// Requests of one key that are kept; its oldest makes room for a new one.
 pub const MAX_REQUESTS_OF_PEER: usize = 8;
 /// Requests that are kept in all; those that nobody will look at make room for new ones.
 pub const MAX_REQUESTS: usize = 1000;
-/// Requests within ten minutes: of one key, and from one address.
-const REQUEST_LIMITS: AttemptLimits = AttemptLimits {
-    of_peer: 16,
-    of_address: 128,
-    window: 10 * 60 * 1000,
+/// Sixteen of one key at once and as many in ten minutes; eight times that from one origin.
+const REQUEST_LIMITS: TryLimits = TryLimits {
+    of_peer: Rate::new(16, Duration::from_millis(37_500)),
+    of_origin: Rate::new(128, Duration::from_millis(4_690)),
 };
 
 pub(super) const REQUEST: &[u8] = b"request/";
@@ -66,16 +66,16 @@ pub(crate) struct Requests {
     storage: Storage,
     trust: Trust,
     changing: Mutex<()>,
-    attempts: Attempts,
+    tries: Tries,
 }
 
 impl Requests {
-    pub(crate) fn new(storage: Storage, trust: Trust) -> Self {
+    pub(crate) fn new(storage: Storage, trust: Trust, timer: Arc<dyn Timer>) -> Self {
         Self {
             storage,
             trust,
             changing: Mutex::default(),
-            attempts: Attempts::new(REQUEST_LIMITS),
+            tries: Tries::new(REQUEST_LIMITS, timer),
         }
     }
 
@@ -86,15 +86,14 @@ impl Requests {
         context: &RequestContext,
         asked: RequestAccess,
     ) -> Result<(), Refusal> {
-        let now = self.storage.now();
-        if !self.attempts.has_room(context, now) {
+        if !self.tries.has_room(context) {
             return Err(Refusal::Quota);
         }
-        self.attempts.count(context, now);
+        self.tries.count(context);
         let row = RequestRow {
             level: asked.level,
             message: asked.message,
-            asked: now,
+            asked: self.storage.now(),
             denied: None,
         };
         let kept = self.put((asked.database, context.peer), row).await;

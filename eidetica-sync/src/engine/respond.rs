@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica_core::{Arrival, DatabaseId, PublicKey, authority::Level};
-use eidetica_store::{Database, Difference, Storage, StoreErrorKind, Summary};
+use eidetica_store::{Database, Difference, Storage, StoreError, StoreErrorKind, Summary};
 use eidetica_transport::{FrameStream, TransportError};
 use futures_core::Stream;
 use tokio::sync::mpsc;
@@ -24,7 +24,9 @@ use crate::{
         denied::Refusals,
         hub::Hub,
         invites::Invites,
+        listening::Listening,
         live::Subscriptions,
+        metadata::Moved,
         peers::Peers,
         push::{MAX_NAMED_REFUSALS, skip_to},
         requests::Requests,
@@ -49,6 +51,7 @@ struct Inner {
     storage: Storage,
     peers: Peers,
     ways_in: WaysIn,
+    listening: Arc<Listening>,
     config: SyncConfig,
     live: Subscriptions,
     uploads: Uploads,
@@ -90,8 +93,8 @@ impl From<SyncError> for Stop {
     }
 }
 
-impl From<eidetica_store::StoreError> for Stop {
-    fn from(error: eidetica_store::StoreError) -> Self {
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
         SyncError::from(error).into()
     }
 }
@@ -166,16 +169,18 @@ impl Responder {
         peers: Peers,
         ways_in: WaysIn,
         hub: Hub,
+        listening: Arc<Listening>,
         config: &SyncConfig,
     ) -> Self {
         let timer = Arc::clone(&config.timer);
         Self(Arc::new(Inner {
             live: Subscriptions::new(storage.clone(), hub, timer),
+            uploads: Uploads::new(peers.clone(), config.clone()),
             storage,
             peers,
             ways_in,
+            listening,
             config: config.clone(),
-            uploads: Uploads::new(config.clone()),
         }))
     }
 }
@@ -193,11 +198,16 @@ impl Inner {
                 let common = SUPPORTED_VERSIONS.highest_common(hello.versions);
                 let version = common.ok_or(Stop::Refuse(Refusal::Versions(SUPPORTED_VERSIONS)))?;
                 debug_assert_eq!(version, u16::from(PROTOCOL_VERSION));
-                self.peers.hear(peer, &hello.listen).await?;
+                let seen_at = context.remote_address.as_ref();
+                self.peers.hear(peer, &hello.listen, seen_at).await?;
                 let answer = HelloAnswer {
                     version,
                     capabilities: vec![],
-                    listen: vec![],
+                    // Where it is reached is no stranger's business.
+                    listen: match self.ways_in.trust.is_stranger(&peer).await? {
+                        true => Vec::new(),
+                        false => self.listening.told(),
+                    },
                 };
                 send(frames, Answer::Hello(answer)).await
             }
@@ -270,7 +280,12 @@ impl Inner {
 
     async fn grant(&self, id: DatabaseId, peer: &PublicKey) -> Result<Database, Box<Denied>> {
         let (is_here, held) = match self.storage.database(id).await {
-            Ok(database) if may_carry(&database, peer) => return Ok(database),
+            Ok(database) if may_carry(&database, peer) => {
+                if let Err(error) = self.record(&database, *peer).await {
+                    tracing::error!(%error, %peer, database = %id, "a peer could not be recorded");
+                }
+                return Ok(database);
+            }
             Ok(database) => {
                 // What is not here was looked for in the backend: this takes as long.
                 let nowhere = DatabaseId::from_bytes(self.storage.random());
@@ -294,6 +309,17 @@ impl Inner {
             at: self.storage.now(),
             times: 1,
         }))
+    }
+
+    /// Remembers whom this device shares a database with: those whom its authority names, or its
+    /// user. Of those whom it lets in as anyone there may be any number.
+    async fn record(&self, database: &Database, peer: PublicKey) -> Result<(), StoreError> {
+        let authority = database.frontier().authority;
+        let is_member = authority.is_some_and(|authority| authority.has_own_level(&peer));
+        if is_member || self.ways_in.trust.is_trusted(&peer).await? {
+            self.peers.record(database.id(), peer).await?;
+        }
+        Ok(())
     }
 
     async fn open(&self, peer: PublicKey, open: Open, frames: &Frames) -> Result<(), Stop> {
@@ -333,8 +359,13 @@ impl Inner {
         });
         let mut more = entries.is_some() && open.budget.bytes == 0;
         if let Some(entries) = entries.filter(|_| !more) {
-            let budget = Deadline::new(&*self.config.timer, open.budget);
+            let budget = &mut Deadline::new(&*self.config.timer, open.budget);
             more = stream(&database, &peer, entries, &mut encoder, budget, frames).await?;
+            let moved = Moved {
+                entries: encoder.mark().count,
+                bytes: open.budget.bytes.saturating_sub(budget.bytes),
+            };
+            self.peers.sent(database.id(), peer, moved).await?;
         }
         send(
             frames,
@@ -389,7 +420,7 @@ impl Inner {
 
 /// Opens every database, so that the time of an answer does not tell which are here. One that
 /// cannot be opened keeps nobody from the others.
-pub(crate) async fn open_all(storage: &Storage) -> Result<(), eidetica_store::StoreError> {
+pub(crate) async fn open_all(storage: &Storage) -> Result<(), StoreError> {
     for id in storage.databases().await? {
         if let Err(error) = storage.database(id).await {
             tracing::error!(%error, database = %id, "database cannot be opened");
@@ -477,7 +508,7 @@ async fn stream(
     peer: &PublicKey,
     mut entries: Difference,
     encoder: &mut Encoder,
-    mut budget: Deadline<'_>,
+    budget: &mut Deadline<'_>,
     frames: &Frames,
 ) -> Result<bool, Stop> {
     loop {
@@ -499,7 +530,9 @@ async fn stream(
         let spent = budget.spend(0);
         if ended || spent {
             while let Some(frame) = encoder.take_frame().or_else(|| encoder.finish_frame()) {
-                send_granted(database, peer, frames, Answer::Data(frame).encode()).await?;
+                let bytes = Answer::Data(frame).encode();
+                budget.spend(bytes.len());
+                send_granted(database, peer, frames, bytes).await?;
             }
             return Ok(!ended);
         }

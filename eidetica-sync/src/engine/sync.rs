@@ -18,6 +18,7 @@ use crate::{
         invites::Invites,
         joining::Joins,
         links::Links,
+        listening::Listening,
         peers::Peers,
         requests::Requests,
         respond::{Responder, WaysIn, may_carry, open_all},
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) joins: Joins,
     pub(crate) hub: Hub,
     server: Arc<SecureServer>,
+    listening: Arc<Listening>,
     guard: Arc<Guard>,
     servers: tokio::sync::Mutex<Vec<Box<dyn ServerHandle>>>,
 }
@@ -82,8 +84,9 @@ impl Sync {
         let peers = Peers::new(storage.clone(), config.history_length);
         let identity = ChannelIdentity::generate(storage.device_key())?;
         let trust = Trust::new(storage.clone());
-        let invites = Arc::new(Invites::new(storage.clone()));
-        let requests = Arc::new(Requests::new(storage.clone(), trust.clone()));
+        let invites = Arc::new(Invites::new(storage.clone(), Arc::clone(&config.timer)));
+        let requests = Requests::new(storage.clone(), trust.clone(), Arc::clone(&config.timer));
+        let requests = Arc::new(requests);
         let refusals = Arc::new(Refusals::new());
         let ways_in = WaysIn {
             trust: trust.clone(),
@@ -92,11 +95,13 @@ impl Sync {
             refusals: Arc::clone(&refusals),
         };
         let hub = Hub::new(&storage);
+        let listening = Arc::<Listening>::default();
         let responder = Responder::new(
             storage.clone(),
             peers.clone(),
             ways_in,
             hub.clone(),
+            Arc::clone(&listening),
             &config,
         );
         let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
@@ -105,8 +110,10 @@ impl Sync {
             links: Links::new(
                 SecureClient::new(identity).with_proving_transport(QUIC),
                 peers,
+                Arc::clone(&listening),
                 config.clone(),
             ),
+            listening,
             server: Arc::new(server.with_guard(Arc::clone(&guard))),
             guard,
             joins: Joins::new(storage.clone()),
@@ -153,8 +160,10 @@ impl Sync {
         let server = transport.start_server(self.0.server.clone()).await;
         let server = server.map_err(|e| SyncError::new(SyncErrorKind::Invalid, e.to_string()))?;
         let key = Some(self.0.storage.public_key());
-        let addresses = server.addresses().into_iter();
+        let addresses = server.addresses();
+        self.0.listening.add(&addresses);
         let addresses = addresses
+            .into_iter()
             .map(|address| PeerAddress { address, key })
             .collect();
         self.0.servers.lock().await.push(server);
@@ -170,6 +179,7 @@ impl Sync {
     pub async fn stop(&self) {
         self.stop_background().await;
         let mut servers = self.0.servers.lock().await;
+        self.0.listening.clear();
         while let Some(server) = servers.pop() {
             server.stop().await;
         }

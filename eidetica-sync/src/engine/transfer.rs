@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
     Batch, Cursor, DataFrame, Decoder, Mark, SyncConfig,
-    engine::{RefusedEntry, SyncError, SyncErrorKind, peers::Peers},
+    engine::{RefusedEntry, SyncError, SyncErrorKind, metadata::Moved, peers::Peers},
 };
 
 /// Bytes of entries of one commit, roughly.
@@ -68,6 +68,7 @@ impl Brought {
 
 /// Takes in one data stream from one peer.
 pub(crate) struct Intake {
+    peers: Peers,
     database: Database,
     peer: PublicKey,
     config: SyncConfig,
@@ -78,6 +79,8 @@ pub(crate) struct Intake {
     failed: Vec<Refusal>,
     /// Of what was brought, what was told of.
     told: u64,
+    /// Bytes of frames that are not counted yet.
+    uncounted: u64,
     pub(crate) brought: Brought,
 }
 
@@ -148,8 +151,14 @@ fn bytes_of(entry: &SignedEntry) -> usize {
 }
 
 impl Intake {
-    pub(crate) fn new(database: Database, peer: PublicKey, config: &SyncConfig) -> Self {
+    pub(crate) fn new(
+        peers: &Peers,
+        database: Database,
+        peer: PublicKey,
+        config: &SyncConfig,
+    ) -> Self {
         Self {
+            peers: peers.clone(),
             decoder: Decoder::new(database.id()),
             database,
             peer,
@@ -158,12 +167,14 @@ impl Intake {
             verifying: VecDeque::new(),
             failed: Vec::new(),
             told: 0,
+            uncounted: 0,
             brought: Brought::default(),
         }
     }
 
     /// Takes one frame in. Entries are committed now or by a later call.
     pub(crate) async fn feed(&mut self, frame: &DataFrame) -> Result<(), SyncError> {
+        self.uncounted += (frame.signatures.len() + frame.piece.len()) as u64;
         let batch = self.decoder.feed(frame)?;
         if let Some(mark) = batch.mark {
             self.brought.reached = Some(mark.cursor);
@@ -250,10 +261,19 @@ impl Intake {
                 }
             }
         }
+        let id = self.database.id();
+        let moved = Moved {
+            entries: offer.entries.len() as u64,
+            bytes: std::mem::take(&mut self.uncounted),
+        };
+        offer.extra = self.peers.received(id, self.peer, moved).await?;
         if let Some(mark) = mark.filter(|_| !self.brought.is_stuck) {
-            offer.extra = Peers::advance(self.database.id(), &self.peer, mark.cursor);
+            offer
+                .extra
+                .append(Peers::advance(id, &self.peer, mark.cursor));
         }
-        let report = self.database.ingest(offer).await?;
+        let ingested = self.database.ingest(offer).await;
+        let report = ingested.inspect_err(|_| self.peers.not_received(id, self.peer))?;
         self.brought.stored += report.stored;
         self.brought.known += report.known;
         self.brought.over_quota += report.over_quota.len() as u64;

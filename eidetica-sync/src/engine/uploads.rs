@@ -12,7 +12,9 @@ use eidetica_store::Database;
 use tokio::sync::watch;
 
 use crate::{
-    Push, PushId, SyncConfig, engine::transfer::Intake, limits::MAX_UNANSWERED_PUSHES,
+    Push, PushId, SyncConfig,
+    engine::{peers::Peers, transfer::Intake},
+    limits::MAX_UNANSWERED_PUSHES,
     timer::within,
 };
 
@@ -25,6 +27,7 @@ const TURN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The uploads of peers that are not complete.
 pub(crate) struct Uploads {
+    peers: Peers,
     config: SyncConfig,
     open: Mutex<VecDeque<Arc<Upload>>>,
 }
@@ -49,8 +52,9 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Uploads {
-    pub(crate) fn new(config: SyncConfig) -> Self {
+    pub(crate) fn new(peers: Peers, config: SyncConfig) -> Self {
         Self {
+            peers,
             config,
             open: Mutex::default(),
         }
@@ -114,7 +118,12 @@ impl Uploads {
             database: push.database,
             push: push.push,
             next: watch::Sender::new(Some(0)),
-            intake: Mutex::new(Some(Intake::new(database.clone(), peer, &self.config))),
+            intake: Mutex::new(Some(Intake::new(
+                &self.peers,
+                database.clone(),
+                peer,
+                &self.config,
+            ))),
         });
         open.push_back(Arc::clone(&upload));
         Some(upload)
@@ -182,7 +191,10 @@ mod tests {
     async fn scene() -> (Uploads, Database) {
         let (storage, _) = storage().await;
         let database = storage.create_database("notes").await.unwrap();
-        (Uploads::new(SyncConfig::new()), database)
+        (
+            Uploads::new(Peers::new(storage, 0), SyncConfig::new()),
+            database,
+        )
     }
 
     fn piece(database: &Database, push: u8, index: u32) -> Push {

@@ -25,6 +25,7 @@ mod local_writes;
 mod opening;
 mod raw;
 mod refusals;
+mod registration;
 mod removal;
 mod replay;
 mod resume;

@@ -22,10 +22,14 @@ async fn issuer(options: InviteOptions) -> Issuer {
     issuer_with(options, REDEEM_LIMITS).await
 }
 
-async fn issuer_with(options: InviteOptions, limits: AttemptLimits) -> Issuer {
+async fn issuer_with(options: InviteOptions, limits: TryLimits) -> Issuer {
     let (storage, clock) = storage().await;
     let database = storage.create_database("notes").await.unwrap();
-    let invites = Arc::new(Invites::with_limits(storage, limits));
+    let invites = Arc::new(Invites::with_limits(
+        storage,
+        limits,
+        Arc::clone(&clock) as _,
+    ));
     let options = options.with_validity(HOUR);
     let invite = invites.issue(&database, options).await.unwrap();
     Issuer {
@@ -193,14 +197,14 @@ async fn guesses(issuer: &Issuer, most: u32) -> u32 {
 #[tokio::test]
 async fn who_guesses_is_not_listened_to_for_a_while() {
     let guarded = issuer(write()).await;
-    assert_eq!(guesses(&guarded, 100).await, REDEEM_LIMITS.of_peer);
+    assert_eq!(guesses(&guarded, 100).await, 8);
     assert_eq!(guarded.redeem(key(1)).await, Err(Refusal::Quota));
     assert_eq!(guarded.redeem(key(2)).await, Ok(Level::Write));
     // The control: without the limit every guess is looked at.
-    let limits = AttemptLimits {
-        of_peer: u32::MAX,
-        of_address: u32::MAX,
-        ..REDEEM_LIMITS
+    let endless = Rate::new(u32::MAX, Duration::from_secs(1));
+    let limits = TryLimits {
+        of_peer: endless,
+        of_origin: endless,
     };
     let open = issuer_with(write(), limits).await;
     assert_eq!(guesses(&open, 100).await, 100);

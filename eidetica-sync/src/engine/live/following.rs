@@ -51,6 +51,7 @@ pub(crate) enum LiveEvent {
 pub(crate) struct Following {
     stream: AnswerStream,
     peer: PublicKey,
+    peers: Peers,
     config: SyncConfig,
     /// By place in the request; `None` once followed no longer.
     places: Vec<Option<Place>>,
@@ -103,6 +104,7 @@ impl Following {
         Ok(Self {
             stream,
             peer,
+            peers: peers.clone(),
             config: connection.config().clone(),
             places: places.collect(),
             next: None,
@@ -156,7 +158,7 @@ impl Following {
 
     /// Takes a frame in; the event of it, if it ends a burst or the following of a database.
     async fn take_in(&mut self, frame: LiveFrame) -> Result<Option<LiveEvent>, SyncError> {
-        let (peer, config) = (self.peer, self.config.clone());
+        let (peer, peers, config) = (self.peer, self.peers.clone(), self.config.clone());
         let held = self.place(frame.index)?;
         let Some(place) = held else {
             return Ok(None);
@@ -166,7 +168,7 @@ impl Following {
             *held = None;
             return Ok(Some(LiveEvent::Closed(id)));
         }
-        let Some(brought) = place.commit(&frame, peer, &config).await? else {
+        let Some(brought) = place.commit(&frame, &peers, peer, &config).await? else {
             return Ok(None);
         };
         let is_behind = brought.is_stuck;
@@ -191,10 +193,11 @@ impl Place {
     async fn commit(
         &mut self,
         frame: &LiveFrame,
+        peers: &Peers,
         peer: PublicKey,
         config: &SyncConfig,
     ) -> Result<Option<Brought>, SyncError> {
-        let begin = || Intake::new(self.database.clone(), peer, config);
+        let begin = || Intake::new(peers, self.database.clone(), peer, config);
         let mut intake = self.intake.take().unwrap_or_else(begin);
         intake.feed(&frame.data).await?;
         let Some(mark) = frame.data.mark else {

@@ -74,7 +74,7 @@ impl Device {
 
 fn address(n: u8) -> PeerAddress {
     PeerAddress {
-        address: eidetica_transport::Address::new("quic", format!("192.0.2.{n}:1")),
+        address: Address::new("quic", format!("192.0.2.{n}:1")),
         key: Some(key(n)),
     }
 }
@@ -154,7 +154,7 @@ async fn a_peer_that_is_not_known_cannot_be_paused() {
 async fn what_is_heard_of_a_peer_is_kept_once_it_is_recorded_and_not_before() {
     let device = device(9).await;
     let listen = ["quic://192.0.2.7:1".to_owned()];
-    device.peers.hear(key(1), &listen).await.unwrap();
+    device.peers.hear(key(1), &listen, None).await.unwrap();
     assert_eq!(device.peers.all().await.unwrap(), []);
     device.peers.record(device.database, key(1)).await.unwrap();
     let peer = device.peers.get(&key(1)).await.unwrap().unwrap();
@@ -171,6 +171,12 @@ async fn counts_of_what_was_received_are_in_the_commit_of_it_or_not_at_all() {
         entries: 3,
         bytes: 500,
     };
+    // Of those whom nothing is remembered of, this is not, either.
+    let rows = device.peers.received(database, peer, moved).await.unwrap();
+    assert!(rows.writes().is_empty());
+    device.peers.not_received(database, peer);
+
+    device.peers.record(database, peer).await.unwrap();
     let rows = device.peers.received(database, peer, moved).await.unwrap();
     // What is not committed is forgotten with the program, and on demand.
     let after = device.restarted().await.metadata(database, peer).await;
@@ -203,7 +209,8 @@ async fn what_was_sent_is_written_with_the_exchange_that_it_belongs_to() {
     device.sync(1, 1, 1).await;
     let after = device.restarted().await.metadata(database, peer).await;
     let after = after.unwrap();
-    assert_eq!((after.entries_sent, after.bytes_sent), (2, 300));
+    // The exchange itself took ten more.
+    assert_eq!((after.entries_sent, after.bytes_sent), (2, 310));
     assert_eq!((after.exchanges, after.failures), (1, 0));
 }
 
@@ -318,7 +325,7 @@ async fn golden_rows_of_peers() {
     } = &device;
     peers.add(key(1), Some("laptop"), &given).await.unwrap();
     let listen = ["http://192.0.2.9:80".to_owned()];
-    peers.hear(key(1), &listen).await.unwrap();
+    peers.hear(key(1), &listen, None).await.unwrap();
     let change = |terms: &mut crate::Terms| {
         terms.direction = Direction::PushOnly;
         terms.priority = Priority(-1);

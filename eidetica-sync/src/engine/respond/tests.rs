@@ -28,18 +28,23 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
     let (storage, _) = open(backend).await;
     let trust = Trust::new(storage.clone());
     let ways_in = WaysIn {
-        invites: Arc::new(Invites::new(storage.clone())),
-        requests: Arc::new(Requests::new(storage.clone(), trust.clone())),
+        invites: Arc::new(Invites::new(storage.clone(), Arc::new(TokioTimer))),
+        requests: Arc::new(Requests::new(
+            storage.clone(),
+            trust.clone(),
+            Arc::new(TokioTimer),
+        )),
         refusals: Arc::new(Refusals::new()),
         trust,
     };
     let inner = Inner {
+        uploads: Uploads::new(Peers::new(storage.clone(), 0), SyncConfig::new()),
         peers: Peers::new(storage.clone(), 0),
         live: Subscriptions::new(storage.clone(), Hub::new(&storage), Arc::new(TokioTimer)),
         storage,
         ways_in,
+        listening: Arc::default(),
         config: SyncConfig::new(),
-        uploads: Uploads::new(SyncConfig::new()),
     };
     (inner, ids)
 }

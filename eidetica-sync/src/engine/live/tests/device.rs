@@ -240,7 +240,14 @@ fn handler(sync: &Sync) -> (Arc<Guard>, Arc<dyn PeerHandler>) {
         refusals: Arc::clone(&inner.refusals),
     };
     let (storage, peers) = (inner.storage.clone(), inner.links.peers().clone());
-    let responder = Responder::new(storage, peers, ways_in, inner.hub.clone(), &inner.config);
+    let responder = Responder::new(
+        storage,
+        peers,
+        ways_in,
+        inner.hub.clone(),
+        Arc::default(),
+        &inner.config,
+    );
     let guard = Arc::new(Guard::new(&inner.config));
     let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
     (guard, Arc::new(guarded))
