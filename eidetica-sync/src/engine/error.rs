@@ -7,7 +7,8 @@ use eidetica_store::StoreError;
 use eidetica_transport::TransportErrorKind;
 
 use crate::{
-    ChannelError, ChannelErrorKind, ProtocolError, Refusal, VersionRange, engine::AccessWish,
+    ChannelError, ChannelErrorKind, ProtocolError, Refusal, SUPPORTED_VERSIONS, VersionRange,
+    engine::AccessWish,
 };
 
 /// What to do about a failed sync.
@@ -70,9 +71,11 @@ impl SyncError {
     }
 
     pub(crate) fn versions(theirs: VersionRange) -> Self {
+        let own = SUPPORTED_VERSIONS;
         let message = format!(
-            "no protocol version in common. theirs=`{}..={}`",
-            theirs.min, theirs.max
+            "no protocol version in common, so one of the two must be upgraded. ours=`{}..={}` \
+             theirs=`{}..={}`",
+            own.min, own.max, theirs.min, theirs.max
         );
         Self::new(SyncErrorKind::Versions, message)
     }

@@ -30,4 +30,5 @@ mod removal;
 mod replay;
 mod resume;
 mod two_devices;
+mod versions;
 mod ways_in;

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 
+use bytes::Bytes;
 use eidetica::{
     Instance,
     sync::{Answer, ChannelIdentity, Request, SecureClient},
@@ -15,13 +16,20 @@ pub(crate) async fn ask(
     to: &PeerAddress,
     request: &Request,
 ) -> Vec<Answer> {
+    ask_bytes(device, network, to, request.encode()).await
+}
+
+/// Every frame of the answer to any bytes at all.
+pub(crate) async fn ask_bytes(
+    device: &Instance,
+    network: &MemoryNetwork,
+    to: &PeerAddress,
+    request: Bytes,
+) -> Vec<Answer> {
     let identity = ChannelIdentity::generate(device.storage().device_key()).unwrap();
     let client = SecureClient::new(identity);
     let transport = MemoryTransport::new(network);
-    let (_, mut frames) = client
-        .request(&transport, to, request.encode())
-        .await
-        .unwrap();
+    let (_, mut frames) = client.request(&transport, to, request).await.unwrap();
     let mut answers = Vec::new();
     while let Some(frame) = poll_fn(|cx| frames.as_mut().poll_next(cx)).await {
         answers.push(Answer::decode(&frame.unwrap()).unwrap());
