@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Retries, SyncLimits, Timer, TokioTimer};
+use crate::{Retries, SyncLimits, Timer, TokioTimer, limits::MAX_UNANSWERED_PUSHES};
 
 /// Exchanges that are remembered of one database with one peer; about 100 bytes each.
 const HISTORY_LENGTH: usize = 256;
@@ -34,6 +34,7 @@ pub struct SyncConfig {
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) history_length: usize,
     pub(crate) batch: usize,
+    pub(crate) window: usize,
     pub(crate) interval: Duration,
     pub(crate) exchanges: usize,
     pub(crate) retries: Retries,
@@ -48,6 +49,7 @@ impl Default for SyncConfig {
             timer: Arc::new(TokioTimer),
             history_length: HISTORY_LENGTH,
             batch: BATCH,
+            window: MAX_UNANSWERED_PUSHES,
             interval: INTERVAL,
             exchanges: EXCHANGES,
             retries: Retries::default(),
@@ -75,6 +77,14 @@ impl SyncConfig {
     #[must_use]
     pub fn with_batch(mut self, entries: usize) -> Self {
         self.batch = entries.max(1);
+        self
+    }
+
+    /// Sets how many pieces of an upload may be unanswered, from 1 to 4: 4. Fewer take less memory, and
+    /// more time where the peer is far away. A slow way gets fewer by itself.
+    #[must_use]
+    pub fn with_window(mut self, pieces: usize) -> Self {
+        self.window = pieces;
         self
     }
 

@@ -20,14 +20,18 @@ const SLOW: Duration = Duration::from_secs(4);
 pub(crate) struct Pace {
     bytes: usize,
     unanswered: usize,
+    /// Pieces that may be unanswered at most.
+    window: usize,
 }
 
 impl Pace {
     /// The pace of an upload that begins.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(window: usize) -> Self {
+        let window = window.clamp(1, MAX_UNANSWERED_PUSHES);
         Self {
             bytes: LEAST_BYTES,
-            unanswered: MAX_UNANSWERED_PUSHES,
+            unanswered: window,
+            window,
         }
     }
 
@@ -43,7 +47,7 @@ impl Pace {
 
     /// Learns from how long a piece took to be answered.
     pub(crate) fn answered(&mut self, took: Duration) {
-        if took < QUICK && self.unanswered < MAX_UNANSWERED_PUSHES {
+        if took < QUICK && self.unanswered < self.window {
             self.unanswered += 1;
         } else if took < QUICK {
             self.bytes = (self.bytes * 2).min(MOST_BYTES);
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_quick_way_gets_large_pieces_and_never_too_large_ones() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(MAX_UNANSWERED_PUSHES);
         for _ in 0..10 {
             pace.answered(HALF_SECOND);
         }
@@ -73,8 +77,19 @@ mod tests {
     }
 
     #[test]
+    fn no_more_pieces_are_unanswered_than_was_set_and_than_the_peer_takes() {
+        for (window, most) in [(0, 1), (2, 2), (100, MAX_UNANSWERED_PUSHES)] {
+            let mut pace = Pace::new(window);
+            for _ in 0..10 {
+                pace.answered(HALF_SECOND);
+                assert_eq!(pace.unanswered(), most);
+            }
+        }
+    }
+
+    #[test]
     fn a_slow_way_gets_small_pieces_one_after_the_other() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(MAX_UNANSWERED_PUSHES);
         pace.answered(HALF_SECOND);
         for _ in 0..10 {
             pace.answered(TEN_SECONDS);

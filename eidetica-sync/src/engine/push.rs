@@ -161,7 +161,7 @@ async fn send(
     let mut outcome = PushOutcome::default();
     let progress = connection.progress();
     progress.will_send(pieces.entries.remaining());
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(connection.config().window);
     let mut unanswered = JoinSet::new();
     let mut index = 0;
     loop {
