@@ -5,25 +5,15 @@ use std::{collections::BTreeMap, thread, time::Duration};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::device::{Device, Process};
+use crate::{
+    chance::Chance,
+    device::{Device, Process},
+};
 
 const POINTS: u64 = 20;
 const ROWS: u64 = 5000;
 const BATCH: u64 = 100;
 const ENTRIES: u64 = 10_000;
-
-/// A sequence that is the same in every run (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % end
-    }
-}
 
 /// Kills a process after a while, unless it ends before.
 fn kill_after(process: &mut Process, while_: Duration) {

@@ -5,15 +5,19 @@
 
 mod bad_input;
 mod care;
+mod chance;
 mod commands;
+mod cuts;
 mod demo;
 mod device;
 mod history;
 mod keeping_up;
 mod kills;
+mod proxy;
 mod serving;
 mod situations;
 mod strangers;
 mod tables;
 mod tls;
+mod transfer_kills;
 mod ways_in;

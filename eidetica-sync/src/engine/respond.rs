@@ -325,7 +325,7 @@ impl Inner {
     async fn open(&self, peer: PublicKey, open: Open, frames: &Frames) -> Result<(), Stop> {
         let database = self.granted(open.database, &peer).await?;
         let held = database.frontier();
-        let Some((rule, entries)) = choose(&database, &held, &open).await? else {
+        let Some((rule, entries)) = choose(&database, &held, &peer, &open).await? else {
             return send(frames, Answer::NeedHints).await;
         };
         let hints = open.hints.unwrap_or_default();
@@ -438,6 +438,7 @@ pub(crate) fn may_carry(database: &Database, peer: &PublicKey) -> bool {
 async fn choose(
     database: &Database,
     held: &Summary,
+    peer: &PublicKey,
     open: &Open,
 ) -> Result<Option<(Rule, Option<Difference>)>, Stop> {
     let usable = |rule| !open.without.contains(rule);
@@ -467,6 +468,8 @@ async fn choose(
     let seen = [hints.tips.as_slice(), &hints.haves].concat();
     if cursor.is_some() {
         let entries = database.difference(&seen, from).await?;
+        // Whoever sent an entry has it. If not, its tips will not be ours, and it asks again.
+        let entries = entries.not_from(database.source(peer).await?);
         return Ok(Some((Rule::Cursor, Some(entries))));
     }
     if hints.haves.is_empty() || !usable(Rule::Parents) {

@@ -14,12 +14,23 @@ use crate::{
     raw::{Raw, Recorder},
 };
 
-/// Entries fetched.
+/// Entries of the short bootstrap.
 const ENTRIES: u64 = 100_000;
-/// Entries a second.
-const SPEED: f64 = 40_000.0;
+/// Entries a second of the long one, over any transport.
+const LONG_SPEED: f64 = 30_000.0;
 /// MiB of either side.
 const MEMORY: f64 = 150.0;
+/// MiB of either side of the long one.
+const LONG_MEMORY: f64 = 200.0;
+
+/// One bootstrap and what it is expected to need.
+struct Load {
+    name: String,
+    transport: &'static str,
+    entries: u64,
+    speed: f64,
+    memory: f64,
+}
 
 /// What the joining process tells.
 #[derive(Serialize, Deserialize)]
@@ -30,13 +41,47 @@ struct Joined {
     cpu_seconds: f64,
 }
 
-pub(crate) async fn measure(transport: &str) -> Outcome<Vec<Measure>> {
+pub(crate) async fn measure_quic() -> Outcome<Vec<Measure>> {
+    measure_short("quic", 40_000.0).await
+}
+
+pub(crate) async fn measure_http() -> Outcome<Vec<Measure>> {
+    measure_short("http", 35_000.0).await
+}
+
+async fn measure_short(transport: &'static str, speed: f64) -> Outcome<Vec<Measure>> {
+    let load = Load {
+        name: format!("bootstrap-{transport}"),
+        transport,
+        entries: ENTRIES,
+        speed,
+        memory: MEMORY,
+    };
+    measure(&load).await
+}
+
+pub(crate) async fn measure_long(entries: u64) -> Outcome<Vec<Measure>> {
+    let mut measures = Vec::new();
+    for transport in ["quic", "http"] {
+        let load = Load {
+            name: format!("bootstrap-long-{transport}"),
+            transport,
+            entries,
+            speed: LONG_SPEED,
+            memory: LONG_MEMORY,
+        };
+        measures.extend(measure(&load).await?);
+    }
+    Ok(measures)
+}
+
+async fn measure(load: &Load) -> Outcome<Vec<Measure>> {
     let folder = tempfile::tempdir()?;
     let (served, joining) = (folder.path().join("a.redb"), folder.path().join("b.redb"));
-    let database = prepare(&served, &joining).await?;
+    let database = prepare(&served, &joining, load.entries).await?;
     let raw = raw(folder.path(), &served, database).await?;
 
-    let mut server = Other::start(&[process::SERVER, text(&served)?, transport])?;
+    let mut server = Other::start(&[process::SERVER, text(&served)?, load.transport])?;
     let address = server.line()?;
     let before = server.usage()?;
     let database = database.to_string();
@@ -46,28 +91,28 @@ pub(crate) async fn measure(transport: &str) -> Outcome<Vec<Measure>> {
     let after = server.usage()?;
 
     let received = joined.received as f64;
-    let name = |what: &str| format!("bootstrap-{transport}{what}");
+    let name = |what: &str| format!("{}{what}", load.name);
     let cpu = |took: f64| took * 1e6 / received;
     let served_cpu = (after.cpu - before.cpu).as_secs_f64();
     Ok(vec![
         Measure::new(name(""), received / joined.seconds, "entries/s")
             .with_raw(received / raw.as_secs_f64())
-            .at_least(SPEED),
-        Measure::new(name("-memory-joining"), joined.peak_mib, "MiB").at_most(MEMORY),
-        Measure::new(name("-memory-serving"), after.peak_mib, "MiB").at_most(MEMORY),
+            .at_least(load.speed),
+        Measure::new(name("-memory-joining"), joined.peak_mib, "MiB").at_most(load.memory),
+        Measure::new(name("-memory-serving"), after.peak_mib, "MiB").at_most(load.memory),
         Measure::new(name("-cpu-joining"), cpu(joined.cpu_seconds), "µs/entry"),
         Measure::new(name("-cpu-serving"), cpu(served_cpu), "µs/entry"),
     ])
 }
 
 /// Makes the database of the serving side, which the joining side may read.
-async fn prepare(served: &Path, joining: &Path) -> Outcome<DatabaseId> {
+async fn prepare(served: &Path, joining: &Path, entries: u64) -> Outcome<DatabaseId> {
     let (serving, joining) = (open(served).await?, open(joining).await?);
     let database = serving.create_database("bench").await?;
     grant(&database, [joining.public_key()], Level::Read).await?;
     let mut chain = Chain::begin(database.clone()).await?;
     // The root and the two entries of grants count too.
-    chain.grow(ENTRIES - database.frontier().count).await?;
+    chain.grow(entries - database.frontier().count).await?;
     Ok(database.id())
 }
 

@@ -32,9 +32,10 @@ use crate::measure::{Measure, print_table, to_json};
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What can be asked for by name.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "bootstrap-quic",
     "bootstrap-http",
+    "bootstrap-long",
     "commit",
     "commit-shared",
     "commit-sqlite",
@@ -136,8 +137,9 @@ async fn run(asked: &Asked) -> Outcome<()> {
 
 async fn measure(name: &str, most: u64) -> Outcome<Vec<Measure>> {
     match name {
-        "bootstrap-quic" => bootstrap::measure("quic").await,
-        "bootstrap-http" => bootstrap::measure("http").await,
+        "bootstrap-quic" => bootstrap::measure_quic().await,
+        "bootstrap-http" => bootstrap::measure_http().await,
+        "bootstrap-long" => bootstrap::measure_long(most).await,
         "commit" => commits::measure(most).await,
         "commit-shared" => group::measure().await,
         "commit-sqlite" => beside::measure().await,
