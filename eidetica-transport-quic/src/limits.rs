@@ -8,8 +8,8 @@ use eidetica_transport::{Buckets, LimitCounter, Origin, Place, Places, Rate};
 use tokio::time::Instant;
 
 use crate::tuning::{
-    CONNECTIONS_OF_ADDRESS, CONNECTIONS_OF_PEER, HANDSHAKES_OF_ADDRESS, REMEMBERED_ADDRESSES,
-    REQUEST_TIMEOUT, SLOW_READER,
+    CONNECTIONS_OF_ADDRESS, CONNECTIONS_OF_PEER, HANDSHAKES_OF_ADDRESS, MAX_CONNECTIONS,
+    REMEMBERED_ADDRESSES, REQUEST_TIMEOUT, SLOW_READER,
 };
 
 /// What one address and one peer may have of a listening transport.
@@ -23,6 +23,7 @@ use crate::tuning::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuicLimits {
+    connections: usize,
     connections_of_address: usize,
     connections_of_peer: usize,
     handshakes_of_address: Option<Rate>,
@@ -33,6 +34,7 @@ pub struct QuicLimits {
 impl Default for QuicLimits {
     fn default() -> Self {
         Self {
+            connections: MAX_CONNECTIONS,
             connections_of_address: CONNECTIONS_OF_ADDRESS,
             connections_of_peer: CONNECTIONS_OF_PEER,
             handshakes_of_address: Some(HANDSHAKES_OF_ADDRESS),
@@ -46,6 +48,13 @@ impl QuicLimits {
     /// The default.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Connections in all: 2,048.
+    #[must_use]
+    pub fn with_connections(mut self, all: usize) -> Self {
+        self.connections = all;
+        self
     }
 
     /// Connections of one address: 96.
@@ -87,6 +96,7 @@ impl QuicLimits {
 /// The limits of a running server.
 #[derive(Debug)]
 pub(crate) struct Limits {
+    connections: usize,
     handshakes: Buckets<Origin>,
     addresses: Places<Origin>,
     peers: Places<PublicKey>,
@@ -109,6 +119,7 @@ pub(crate) struct Hits {
 impl Limits {
     pub(crate) fn new(limits: QuicLimits) -> Self {
         Self {
+            connections: limits.connections,
             handshakes: Buckets::new(limits.handshakes_of_address, REMEMBERED_ADDRESSES),
             addresses: Places::new(limits.connections_of_address),
             peers: Places::new(limits.connections_of_peer),
@@ -123,6 +134,11 @@ impl Limits {
                 slow_readers: LimitCounter::new("quic slow readers"),
             },
         }
+    }
+
+    /// Connections in all.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections
     }
 
     /// Counts a handshake of an address that is not forged; whether there may be one.

@@ -23,7 +23,7 @@ use crate::{
     limits::{Limits, QuicLimits},
     tasks::Tasks,
     tls::{self, Identity},
-    tuning::{self, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, STOP_TIMEOUT, TRUSTING_CONNECTIONS},
+    tuning::{self, HANDSHAKE_TIMEOUT, STOP_TIMEOUT, TRUSTING_CONNECTIONS},
     wire,
 };
 
@@ -132,11 +132,11 @@ struct Serving {
 /// Takes connections in, up to the limits. Those of an address count only where its packets were
 /// seen to come from there: else anybody could use up what is another's by forged packets.
 async fn accept(serving: Serving) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let limits = &serving.limits;
+    let places = Arc::new(Semaphore::new(limits.connections()));
     while let Some(incoming) = serving.endpoint.accept().await {
         let is_real = incoming.remote_address_validated();
-        let taken = MAX_CONNECTIONS - places.available_permits();
+        let taken = limits.connections() - places.available_permits();
         if taken >= TRUSTING_CONNECTIONS && !is_real {
             // Fails only where the address is validated.
             let _asked = incoming.retry();

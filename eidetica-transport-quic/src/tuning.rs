@@ -7,8 +7,9 @@ use eidetica_transport::Rate;
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 
-/// Connections that a server holds at once: each costs up to some 100 KiB.
-pub(crate) const MAX_CONNECTIONS: usize = 256;
+/// Connections that a server holds at once: a thousand peers, and as many that come back before
+/// what they left behind is given up. Each costs up to some 100 KiB.
+pub(crate) const MAX_CONNECTIONS: usize = 2_048;
 /// Connections of one address: several devices behind one router, and no half of all.
 pub(crate) const CONNECTIONS_OF_ADDRESS: usize = 96;
 /// Connections of one peer: two carry all that it may ask at once, and some may be left over from

@@ -15,8 +15,10 @@ mod curve;
 mod deltas;
 mod entries;
 mod group;
+mod live;
 mod measure;
 mod past;
+mod peers;
 mod plot;
 mod process;
 mod raw;
@@ -32,7 +34,7 @@ use crate::measure::{Measure, print_table, to_json};
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What can be asked for by name.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 17] = [
     "bootstrap-quic",
     "bootstrap-http",
     "bootstrap-long",
@@ -41,6 +43,9 @@ const NAMES: [&str; 14] = [
     "commit-sqlite",
     "second-sync",
     "sync-delta",
+    "live-push-quic",
+    "live-push-http",
+    "idle-peer",
     "point-read",
     "table",
     "at-frontier",
@@ -69,6 +74,8 @@ async fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((role, rest)) if role == process::SERVER => bootstrap::serve(rest).await,
         Some((role, rest)) if role == process::CLIENT => bootstrap::join(rest).await,
+        Some((role, rest)) if role == process::HUB => peers::serve(rest).await,
+        Some((role, rest)) if role == process::PEERS => peers::join(rest).await,
         Some((role, rest)) if role == process::WRITER => cold::write(rest).await,
         Some((role, rest)) if role == process::TABLE => table::work(rest).await,
         _ => match asked(&arguments) {
@@ -145,6 +152,9 @@ async fn measure(name: &str, most: u64) -> Outcome<Vec<Measure>> {
         "commit-sqlite" => beside::measure().await,
         CURVE => curve::measure(most).await,
         "second-sync" => deltas::measure_second().await,
+        "live-push-quic" => live::measure("quic").await,
+        "live-push-http" => live::measure("http").await,
+        "idle-peer" => peers::measure().await,
         "sync-delta" => deltas::measure_delta().await,
         "point-read" => reads::measure(most).await,
         "table" => table::measure(most).await,

@@ -15,6 +15,10 @@ pub(crate) const SERVER: &str = "role:server";
 pub(crate) const CLIENT: &str = "role:client";
 /// The first argument of a process that writes until it is killed.
 pub(crate) const WRITER: &str = "role:writer";
+/// The first argument of a process that many peers follow.
+pub(crate) const HUB: &str = "role:hub";
+/// The first argument of a process of many peers.
+pub(crate) const PEERS: &str = "role:peers";
 /// The first argument of a process that fills a table.
 pub(crate) const TABLE: &str = "role:table";
 
@@ -26,6 +30,8 @@ const TICKS: u64 = 100;
 pub(crate) struct Usage {
     /// The most memory that it held at once.
     pub(crate) peak_mib: f64,
+    /// The memory that it holds now.
+    pub(crate) now_mib: f64,
     pub(crate) cpu: Duration,
 }
 
@@ -33,11 +39,15 @@ impl Usage {
     /// Of a process by its number, or `self`.
     pub(crate) fn of(process: &str) -> Outcome<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.split_whitespace().next());
-        let kib: f64 = kib.ok_or("the system tells no peak memory")?.parse()?;
+        let mib = |name: &str| -> Outcome<f64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next());
+            let kib: f64 = kib.ok_or("the system tells no memory")?.parse()?;
+            Ok(kib / 1024.0)
+        };
         Ok(Self {
-            peak_mib: kib / 1024.0,
+            peak_mib: mib("VmHWM:")?,
+            now_mib: mib("VmRSS:")?,
             cpu: cpu(process)?,
         })
     }
