@@ -153,7 +153,13 @@ async fn push_early(
             return Ok(None);
         }
     }
-    let pushed = push(connection, peers, database, &held, peer, upload).await?;
+    let by_cursor = upload.has_cursor();
+    let mut pushed = push(connection, peers, database, &held, peer, upload).await?;
+    if by_cursor && pushed.sent == 0 && !answer.lacks.is_empty() {
+        // By the cursor the peer lacks nothing, and by its own word it does: a cursor is a hint.
+        let upload = Upload::new(peers, database, &held, &seen, None).await?;
+        pushed = push(connection, peers, database, &held, peer, upload).await?;
+    }
     Ok(Some(pushed))
 }
 
