@@ -40,6 +40,8 @@ pub struct SyncConfig {
     pub(crate) retries: Retries,
     pub(crate) live_length: Duration,
     pub(crate) grace: Duration,
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::Mutant>,
 }
 
 impl Default for SyncConfig {
@@ -55,6 +57,8 @@ impl Default for SyncConfig {
             retries: Retries::default(),
             live_length: LIVE_LENGTH,
             grace: GRACE,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }

@@ -8,11 +8,15 @@ mod engine;
 mod guard;
 mod hints;
 mod invite;
+#[cfg(feature = "mutants")]
+mod mutant;
 mod recent;
 mod ticket;
 mod timer;
 mod wire;
 
+#[cfg(feature = "mutants")]
+pub use crate::mutant::Mutant;
 pub use crate::{
     background::{
         AddressOrigin, KnownAddress, Retries, SyncEvent, SyncEventKind, SyncEvents, SyncFailure,

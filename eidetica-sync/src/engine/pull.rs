@@ -121,6 +121,8 @@ pub(crate) async fn pull(
             false if asking.beyond.is_some() => asking.beyond,
             false => peers.cursor(database.id(), &peer).await?,
         };
+        #[cfg(feature = "mutants")]
+        let cursor = connection.config().mutate_cursor(cursor);
         let held = database.frontier();
         let open = open(database, &held, cursor, &asking, ask.wants_entries).await?;
         let named = open.hints.as_ref().map(|hints| hints.tips.clone());

@@ -328,6 +328,15 @@ impl Inner {
         let Some((rule, entries)) = choose(&database, &held, &peer, &open).await? else {
             return send(frames, Answer::NeedHints).await;
         };
+        #[cfg(feature = "mutants")]
+        let (rule, entries) = match self.config.is_mutant(crate::Mutant::SendsBeforeDurable) {
+            // Also to who has all that is durable.
+            true if rule == Rule::EqualTips => {
+                let nothing = database.difference(&held.tips, Arrival(held.count));
+                (Rule::KnownTips, Some(nothing.await?))
+            }
+            _ => (rule, entries),
+        };
         let hints = open.hints.unwrap_or_default();
         let found = database.find(&hints.tips).await?;
         let lacks = hints
@@ -366,6 +375,10 @@ impl Inner {
                 bytes: open.budget.bytes.saturating_sub(budget.bytes),
             };
             self.peers.sent(database.id(), peer, moved).await?;
+            #[cfg(feature = "mutants")]
+            if self.config.is_mutant(crate::Mutant::SendsBeforeDurable) {
+                send_the_rest(&database, &peer, &held, &mut encoder, frames).await?;
+            }
         }
         send(
             frames,
@@ -540,6 +553,26 @@ async fn stream(
             return Ok(!ended);
         }
     }
+}
+
+/// Sends what is committed and not durable.
+#[cfg(feature = "mutants")]
+async fn send_the_rest(
+    database: &Database,
+    peer: &PublicKey,
+    held: &Summary,
+    encoder: &mut Encoder,
+    frames: &Frames,
+) -> Result<(), Stop> {
+    for (arrival, entry) in database.log(READ_ENTRIES).await?.iter().rev() {
+        if arrival.0 >= held.count {
+            encoder.push(entry, *arrival);
+        }
+    }
+    while let Some(frame) = encoder.take_frame().or_else(|| encoder.finish_frame()) {
+        send_granted(database, peer, frames, Answer::Data(frame).encode()).await?;
+    }
+    Ok(())
 }
 
 /// Sends a frame of entries if the peer still may have it.

@@ -272,6 +272,17 @@ impl Intake {
                 .extra
                 .append(Peers::advance(id, &self.peer, mark.cursor));
         }
+        #[cfg(feature = "mutants")]
+        if self
+            .config
+            .is_mutant(crate::Mutant::AdvancesBeforeTheCommit)
+        {
+            let early = Offer {
+                extra: std::mem::take(&mut offer.extra),
+                ..Offer::default()
+            };
+            self.database.ingest(early).await?;
+        }
         let ingested = self.database.ingest(offer).await;
         let report = ingested.inspect_err(|_| self.peers.not_received(id, self.peer))?;
         self.brought.stored += report.stored;

@@ -84,9 +84,12 @@ impl Following {
         let mut followed = Vec::with_capacity(databases.len().min(MAX_FOLLOWED));
         for database in databases.iter().take(MAX_FOLLOWED) {
             let id = database.id();
+            let cursor = peers.cursor(id, &peer).await?;
+            #[cfg(feature = "mutants")]
+            let cursor = connection.config().mutate_cursor(cursor);
             followed.push(Followed {
                 database: id,
-                cursor: peers.cursor(id, &peer).await?,
+                cursor,
             });
         }
         let subscribe = Subscribe {

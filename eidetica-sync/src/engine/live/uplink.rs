@@ -93,6 +93,10 @@ impl Place {
             arrival: self.up_to,
         };
         let upload = Upload::new(peers, database, held, &[], Some(cursor)).await?;
+        #[cfg(feature = "mutants")]
+        if connection.config().is_mutant(crate::Mutant::Echoes) {
+            return push(connection, peers, database, held, peer, upload).await;
+        }
         let upload = upload.without_own(database, &peer).await?.without_void();
         push(connection, peers, database, held, peer, upload).await
     }
