@@ -7,5 +7,6 @@ mod data;
 mod fuzz;
 mod golden;
 mod sim;
+mod slow_line;
 mod ticket;
 mod wire;
