@@ -68,3 +68,45 @@ fn one_seed_gives_one_world() {
         assert_eq!(one, other);
     }
 }
+
+/// Feature `mutants`: sync with a flaw, which must be found.
+#[cfg(feature = "mutants")]
+mod mutants {
+    use eidetica_sync::{Mutant, SyncConfig};
+
+    use super::*;
+
+    /// Worlds in which a flaw must show.
+    const SEEDS: u64 = 200;
+
+    fn is_found(mutant: Mutant) -> String {
+        let flawed = |seed| World::new(seed).with_config(SyncConfig::new().with_mutant(mutant));
+        let failure = first_failure(0..SEEDS, flawed);
+        let failure = failure.unwrap_or_else(|| panic!("{mutant:?} is not found"));
+        failure.what
+    }
+
+    #[test]
+    fn sync_that_skips_a_mark_is_found() {
+        let what = is_found(Mutant::SkipsAMark);
+        assert!(what.contains("has a cursor beyond what it lacks"), "{what}");
+    }
+
+    #[test]
+    fn sync_that_advances_a_cursor_before_the_commit_is_found() {
+        let what = is_found(Mutant::AdvancesBeforeTheCommit);
+        assert!(what.contains("has a cursor beyond what it lacks"), "{what}");
+    }
+
+    #[test]
+    fn sync_that_echoes_is_found() {
+        let what = is_found(Mutant::Echoes);
+        assert!(what.contains("cross links more than once"), "{what}");
+    }
+
+    #[test]
+    fn sync_that_sends_what_is_not_durable_is_found() {
+        let what = is_found(Mutant::SendsBeforeDurable);
+        assert!(what.contains("gave away what it could lose"), "{what}");
+    }
+}

@@ -9,7 +9,12 @@ mod edits;
 mod told;
 mod trouble;
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use eidetica_core::{DatabaseId, EntryId, authority::Level};
 use eidetica_store::Durability;
@@ -17,7 +22,7 @@ use eidetica_sync::SyncConfig;
 
 use self::{
     device::{Device, Fault, WrongClock},
-    driver::Route,
+    driver::{Mode, Route},
 };
 use crate::{
     SimClock,
@@ -28,6 +33,8 @@ use crate::{
 const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
 /// Entries of one commit of sync, few enough that streams are of several.
 const BATCH: usize = 16;
+/// From one exchange in the background to the next, so short that a world sees some.
+const INTERVAL: Duration = Duration::from_secs(30);
 /// How long all devices may take to agree once nothing is wrong any more.
 const HEALING: Duration = Duration::from_secs(600);
 /// How long everything together may take.
@@ -93,11 +100,12 @@ impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            config: SyncConfig::new().with_batch(BATCH),
+            config: SyncConfig::new(),
         }
     }
 
-    /// Sets sync up in another way on every device. Its timer is the world's all the same.
+    /// Sets sync up in another way on every device. Its timer, batch and interval are the world's
+    /// all the same.
     #[must_use]
     pub fn with_config(mut self, config: SyncConfig) -> Self {
         self.config = config;
@@ -154,6 +162,9 @@ struct Run {
     dice: Dice,
     devices: Vec<Device>,
     databases: Vec<DatabaseId>,
+    mode: Mode,
+    /// Entries that crossed a link, each time that they did.
+    carried: Arc<AtomicU64>,
     /// Who dials whom.
     routes: BTreeSet<Route>,
     /// Who is a member now, by the administrator's last word.
@@ -181,10 +192,19 @@ impl Run {
             devices.push(Device::new(number, world.seed, clock, durability).await?);
         }
         let mut run = Self {
-            config: world.config.clone(),
+            config: world
+                .config
+                .clone()
+                .with_batch(BATCH)
+                .with_interval(INTERVAL),
             clock: clock.clone(),
             net: net.clone(),
             members: vec![true; count],
+            mode: match dice.below(2) {
+                0 => Mode::Calls,
+                _ => Mode::Background,
+            },
+            carried: Arc::default(),
             routes: driver::routes(count, &dice),
             dice,
             devices,

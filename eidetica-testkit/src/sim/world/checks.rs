@@ -1,16 +1,23 @@
 //! Owns what must hold in a world: always, and once nothing goes wrong any more.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use eidetica_core::{DatabaseId, EntryId};
+use eidetica_core::{Arrival, DatabaseId, EntryId};
 use eidetica_store::{CURSOR_ROWS, Storage};
 use eidetica_sync::check_rows;
 
 use super::{
     HEALING, Run,
-    device::{Fault, Running, entries, open},
+    device::{Fault, Running, entries, open, read},
+    driver::{Mode, Route},
 };
 
+/// How long what is under way may go on until all is calm, and longer than live sync lasts.
+const SETTLING: Duration = Duration::from_secs(35);
+/// Bytes of a frame beside the entries in it, with those of its encryption.
+const FRAME_BYTES: u64 = 512;
+/// Bytes of a request and its answer beside entries, with those of a handshake now and then.
+const REQUEST_BYTES: u64 = 2_048;
 /// How often is looked whether all agree.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -30,13 +37,66 @@ impl Run {
         }
     }
 
-    /// Lets everybody write once more and waits until all agree again.
+    /// Lets everybody write once more and waits until all agree again. Nothing is in the way, so
+    /// nothing is sent in vain.
     pub(super) async fn calm(&mut self) -> Result<(), Fault> {
+        // What goes on since the trouble comes to its end.
+        self.clock.sleep(SETTLING).await;
+        let (carried, bytes) = (self.carried.load(Relaxed), self.net.bytes());
+        let (began, requests) = (self.clock.passed(), self.net.exchanges());
+        let before = self.sizes().await?;
         for number in 0..self.devices.len() {
             self.edit(number).await?;
             self.flush(number).await?;
         }
-        self.agree().await
+        self.agree().await?;
+        self.clock.sleep(SETTLING).await;
+        let carried = self.carried.load(Relaxed) - carried;
+        let (entries, size) = self.sizes().await?;
+        let (entries, size) = (entries - before.0, size - before.1);
+        let links: BTreeSet<Route> = self
+            .routes
+            .iter()
+            .map(|(one, other)| (*one.min(other), *one.max(other)))
+            .collect();
+        let links_of_a_tree = self.devices.len() - 1;
+        // An exchange that goes on just then may bring what live sync brings, too.
+        let most = entries * links.len() as u64 * 3 / 2;
+        if self.mode == Mode::Background && links.len() == links_of_a_tree && carried > most {
+            return Err(Fault(format!(
+                "entries cross links more than once. crossings=`{carried}` enough=`{most}`"
+            )));
+        }
+        let spent = self.net.bytes() - bytes;
+        let requests = self.net.exchanges() - requests;
+        let beats = (self.clock.passed() - began).as_secs() / 15 + 1;
+        let ends = 2 * links.len() as u64;
+        let enough = ends * (size + FRAME_BYTES * (entries + beats)) + REQUEST_BYTES * requests;
+        self.note(format_args!(
+            "calm. entries={entries} size={size} crossings={carried} bytes={spent} \
+             enough={enough} requests={requests}"
+        ));
+        match spent <= enough {
+            true => Ok(()),
+            false => Err(Fault(format!(
+                "more bytes than enough. bytes=`{spent}` enough=`{enough}`"
+            ))),
+        }
+    }
+
+    /// How many entries there are on the first device, and their bytes.
+    async fn sizes(&self) -> Result<(u64, u64), Fault> {
+        let (mut count, mut bytes) = (0, 0);
+        for id in &self.databases {
+            let database = self.storage(0)?.database(*id).await?;
+            for (_, entry) in read(database.difference(&[], Arrival(0)).await?).await? {
+                let payloads = entry.payloads().iter().flatten();
+                let payloads: usize = payloads.map(|payload| payload.len()).sum();
+                count += 1;
+                bytes += (entry.core_bytes().len() + payloads) as u64;
+            }
+        }
+        Ok((count, bytes))
     }
 
     /// Two devices that differ, if there are any.
@@ -164,11 +224,17 @@ impl Run {
         }
     }
 
-    /// A cursor says that everything before it in a peer's log is here.
+    /// A cursor says that everything before it in a peer's log is here, but for what has no effect
+    /// there: that goes when both are compared.
     pub(super) async fn check_cursors(&self, number: usize) -> Result<(), Fault> {
         let storage = self.storage(number)?;
         for id in &self.databases {
-            let here: BTreeSet<EntryId> = entries(storage, *id).await?.into_iter().collect();
+            // By the log itself: a commit whose acknowledgement was lost is not shown at once.
+            let Some(here) = open(storage, *id).await? else {
+                continue;
+            };
+            let here = here.log(usize::MAX).await?;
+            let here: BTreeSet<EntryId> = here.iter().map(|(_, entry)| entry.id()).collect();
             for peer in &self.devices {
                 let Some(running) = &peer.running else {
                     continue;
@@ -178,18 +244,19 @@ impl Run {
                     continue;
                 };
                 let there = open(&running.storage, *id).await?;
-                if there.is_none_or(|there| there.frontier().epoch != epoch) {
+                let Some(there) = there.filter(|there| there.frontier().epoch == epoch) else {
                     continue;
-                }
-                let there = running.entries(*id).await?;
-                let covered = there.iter().take(arrival);
-                if let Some(lacks) = covered.copied().find(|id| !here.contains(id)) {
+                };
+                let covered = there.difference(&[], Arrival(0)).await?.without_void();
+                let covered = read(covered.until(Arrival(arrival))).await?;
+                let lacks = covered
+                    .iter()
+                    .find(|(_, entry)| !here.contains(&entry.id()));
+                if let Some((_, lacks)) = lacks {
+                    let (peer, lacks) = (&peer.name, lacks.id());
                     return Err(Fault(format!(
-                        "d{number} has a cursor beyond what it lacks. peer=`{}` id=`{lacks}` \
-                         cursor=`{arrival}` there=`{}` here=`{}`",
-                        peer.name,
-                        there.len(),
-                        here.len()
+                        "d{number} has a cursor beyond what it lacks. peer=`{peer}` \
+                         id=`{lacks}` cursor=`{arrival}`"
                     )));
                 }
             }
@@ -199,10 +266,10 @@ impl Run {
 }
 
 /// The epoch and arrival of a cursor's row.
-fn read_cursor(row: Vec<u8>) -> Option<([u8; 16], usize)> {
+fn read_cursor(row: Vec<u8>) -> Option<([u8; 16], u64)> {
     let (epoch, arrival) = row.split_first_chunk()?;
     let digits = arrival.iter().rev();
-    let arrival = digits.fold(0, |number, digit| number << 7 | usize::from(digit & 0x7f));
+    let arrival = digits.fold(0, |number, digit| number << 7 | u64::from(digit & 0x7f));
     Some((*epoch, arrival))
 }
 

@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eidetica_core::{DatabaseId, EntryId, PublicKey, Timestamp, WallClock};
+use eidetica_core::{Arrival, DatabaseId, EntryId, PublicKey, SignedEntry, Timestamp, WallClock};
 use eidetica_store::{
-    Backend, Database, Durability, MemoryBackend, Storage, StorageOptions, StoreError,
+    Backend, Database, Difference, Durability, MemoryBackend, Storage, StorageOptions, StoreError,
     StoreErrorKind,
 };
 use eidetica_sync::{Sleep, Sync, SyncConfig, Timer};
@@ -188,14 +188,22 @@ pub(super) async fn entries(
     let Some(database) = open(storage, database).await? else {
         return Ok(Vec::new());
     };
-    let mut rest = database.difference(&[], eidetica_core::Arrival(0)).await?;
-    let mut ids = Vec::new();
+    let all = database.difference(&[], Arrival(0)).await?;
+    let all = read(all).await?;
+    Ok(all.iter().map(|(_, entry)| entry.id()).collect())
+}
+
+/// All entries of a difference.
+pub(super) async fn read(
+    mut difference: Difference,
+) -> Result<Vec<(Arrival, SignedEntry)>, StoreError> {
+    let mut all = Vec::new();
     loop {
-        let chunk = rest.next_chunk(1024).await?;
+        let chunk = difference.next_chunk(1024).await?;
         if chunk.is_empty() {
-            return Ok(ids);
+            return Ok(all);
         }
-        ids.extend(chunk.iter().map(|(_, entry)| entry.id()));
+        all.extend(chunk);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eidetica_core::{Arrival, DatabaseId, EntryId};
 use eidetica_store::{ChangeCause, Notice, Storage, StoreError, Subscription};
 
-use super::device::{Fault, entries};
+use super::device::{Fault, entries, read};
 
 /// The entries that a subscriber knows of, by what it read at first and was told since.
 pub(super) struct Told {
@@ -41,15 +41,8 @@ impl Told {
                     // What was left out is read instead, as a subscriber does.
                     let replica = storage.database(database).await?;
                     let rest = replica.difference(&from, Arrival(0)).await?;
-                    let mut rest = rest.within(&to).await?;
-                    loop {
-                        let chunk = rest.next_chunk(1024).await?;
-                        if chunk.is_empty() {
-                            break;
-                        }
-                        for (_, entry) in &chunk {
-                            self.add(database, entry.id(), &[])?;
-                        }
+                    for (_, entry) in read(rest.within(&to).await?).await? {
+                        self.add(database, entry.id(), &[])?;
                     }
                 }
                 other => return Err(Fault::new(format_args!("unknown notice {other:?}"))),

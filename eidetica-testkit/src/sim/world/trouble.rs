@@ -21,6 +21,9 @@ impl Run {
         for _ in 0..self.dice.within(STEPS) {
             self.clock.sleep(self.dice.millis(0..2_000)).await;
             let number = self.any();
+            if self.dice.below(3) == 0 && self.devices[number].running.is_some() {
+                self.check_cursors(number).await?;
+            }
             match self.dice.below(100) {
                 0..60 => self.edit(number).await?,
                 60..66 => self.shake_links(),
