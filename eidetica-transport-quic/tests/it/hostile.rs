@@ -112,8 +112,11 @@ async fn a_frame_announced_over_the_limit_is_refused_by_its_length_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_beyond_the_limit_find_the_server_unreachable_until_one_leaves() {
+    /// More than those from which on callers must show that their address is theirs.
+    const CONNECTIONS: usize = 100;
     let served = Served::start_limited(
         QuicLimits::new()
+            .with_connections(CONNECTIONS)
             .with_connections_of_address(usize::MAX)
             .with_connections_of_peer(usize::MAX)
             .with_handshakes_of_address(None),
@@ -132,7 +135,7 @@ async fn callers_beyond_the_limit_find_the_server_unreachable_until_one_leaves()
         }
     };
     assert_eq!(error.kind(), TransportErrorKind::Unreachable);
-    assert_eq!(clients.len(), 256);
+    assert_eq!(clients.len(), CONNECTIONS);
     clients.pop();
     let client = QuicTransport::new(&key(2));
     let retried = async { while ask(&client, &served.peer(), b"hello").await.is_err() {} };
