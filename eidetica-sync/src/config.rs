@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Retries, SyncLimits, Timer, TokioTimer, limits::MAX_UNANSWERED_PUSHES};
+use crate::{Bandwidth, Retries, SyncLimits, Timer, TokioTimer, limits::MAX_UNANSWERED_PUSHES};
 
 /// Exchanges that are remembered of one database with one peer; about 100 bytes each.
 const HISTORY_LENGTH: usize = 256;
@@ -31,6 +31,8 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct SyncConfig {
     pub(crate) limits: SyncLimits,
+    pub(crate) bandwidth: Bandwidth,
+    pub(crate) bandwidth_of_peer: Bandwidth,
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) history_length: usize,
     pub(crate) batch: usize,
@@ -48,6 +50,8 @@ impl Default for SyncConfig {
     fn default() -> Self {
         Self {
             limits: SyncLimits::default(),
+            bandwidth: Bandwidth::default(),
+            bandwidth_of_peer: Bandwidth::default(),
             timer: Arc::new(TokioTimer),
             history_length: HISTORY_LENGTH,
             batch: BATCH,
@@ -73,6 +77,20 @@ impl SyncConfig {
     #[must_use]
     pub fn with_limits(mut self, limits: SyncLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Limits how many bytes a second flow between this device and all of its peers together.
+    #[must_use]
+    pub fn with_bandwidth(mut self, bandwidth: Bandwidth) -> Self {
+        self.bandwidth = bandwidth;
+        self
+    }
+
+    /// Limits how many bytes a second flow between this device and each of its peers.
+    #[must_use]
+    pub fn with_bandwidth_of_peer(mut self, bandwidth: Bandwidth) -> Self {
+        self.bandwidth_of_peer = bandwidth;
         self
     }
 

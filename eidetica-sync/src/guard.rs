@@ -2,6 +2,7 @@
 //! slowly they may read. Limits on connections are the transports', on messages `wire`'s; how
 //! much of what strangers try is too much is the engine's.
 
+mod throttled;
 mod tries;
 mod watched;
 
@@ -17,7 +18,11 @@ use eidetica_transport::{
 pub(crate) use self::tries::{Tries, TryLimits};
 use crate::{
     Answer, PeerHandler, Refusal, Request, RequestContext, SyncConfig, Timer,
-    guard::watched::{Patience, Watched, once},
+    bandwidth::{Throttle, Way},
+    guard::{
+        throttled::Throttled,
+        watched::{Patience, Watched, once},
+    },
 };
 
 /// Handshakes of one address: a house full of devices that all come back at once, then two a
@@ -269,12 +274,21 @@ impl Guard {
 /// Lets through to a handler what the limits allow.
 pub(crate) struct Guarded {
     guard: Arc<Guard>,
+    throttle: Arc<Throttle>,
     inner: Arc<dyn PeerHandler>,
 }
 
 impl Guarded {
-    pub(crate) fn new(guard: Arc<Guard>, inner: Arc<dyn PeerHandler>) -> Self {
-        Self { guard, inner }
+    pub(crate) fn new(
+        guard: Arc<Guard>,
+        throttle: Arc<Throttle>,
+        inner: Arc<dyn PeerHandler>,
+    ) -> Self {
+        Self {
+            guard,
+            throttle,
+            inner,
+        }
     }
 }
 
@@ -291,7 +305,10 @@ impl PeerHandler for Guarded {
                 return once(Answer::Refused(refusal).encode());
             }
         };
+        let (peer, throttle) = (context.peer, &self.throttle);
+        throttle.pay(Some(&peer), Way::Down, request.len()).await;
         let frames = self.inner.handle(context, request).await;
+        let frames = Throttled::start(frames, throttle, peer);
         let patience = Patience {
             timer: Arc::clone(&self.guard.timer),
             limit: self.guard.limits.slow_reader,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod background;
+mod bandwidth;
 mod channel;
 mod config;
 mod data;
@@ -22,6 +23,7 @@ pub use crate::{
         AddressOrigin, KnownAddress, Retries, SyncEvent, SyncEventKind, SyncEvents, SyncFailure,
         SyncHandle, SyncStatus,
     },
+    bandwidth::Bandwidth,
     channel::{
         ChannelError, ChannelErrorKind, ChannelHash, ChannelIdentity, PeerHandler, RequestContext,
         SecureClient, SecureServer,

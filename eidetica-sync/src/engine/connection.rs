@@ -5,10 +5,11 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, PeerAddress, SyncTransport};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient, SyncConfig, Timer,
+    bandwidth::{Throttle, Way},
     engine::{SyncError, SyncErrorKind, progress::Progress},
     timer::within,
 };
@@ -27,6 +28,9 @@ pub(crate) struct Connection {
     transport: Arc<dyn SyncTransport>,
     address: PeerAddress,
     config: SyncConfig,
+    throttle: Arc<Throttle>,
+    /// Whose request is the next that waits for bandwidth.
+    turn: Arc<Mutex<()>>,
     progress: Arc<Progress>,
     places: Arc<Semaphore>,
 }
@@ -35,6 +39,9 @@ pub(crate) struct Connection {
 pub(crate) struct AnswerStream {
     pub(crate) peer: PublicKey,
     frames: FrameStream,
+    /// Bytes read that nothing may come behind yet.
+    unpaid: usize,
+    throttle: Arc<Throttle>,
     timer: Arc<dyn Timer>,
     progress: Arc<Progress>,
     _place: OwnedSemaphorePermit,
@@ -46,12 +53,15 @@ impl Connection {
         transport: Arc<dyn SyncTransport>,
         address: PeerAddress,
         config: SyncConfig,
+        throttle: Arc<Throttle>,
     ) -> Self {
         Self {
             client,
             transport,
             address,
             config,
+            throttle,
+            turn: Arc::default(),
             progress: Arc::default(),
             places: Arc::new(Semaphore::new(REQUESTS)),
         }
@@ -87,6 +97,7 @@ impl Connection {
         let place = self.place().await;
         let bytes = request.encode();
         self.progress.asked(bytes.len());
+        self.pay(bytes.len()).await;
         let asked = self.client.request(&*self.transport, &self.address, bytes);
         self.answer(asked, place).await
     }
@@ -119,10 +130,22 @@ impl Connection {
         Ok(AnswerStream {
             peer,
             frames,
+            unpaid: 0,
+            throttle: Arc::clone(&self.throttle),
             timer: Arc::clone(&self.config.timer),
             progress: Arc::clone(&self.progress),
             _place: place,
         })
+    }
+
+    /// Waits until a request may go.
+    async fn pay(&self, bytes: usize) {
+        if self.throttle.limits(Way::Up) {
+            // One of a peer at a time: what waits here keeps no other peer from sending.
+            let _turn = self.turn.lock().await;
+            let to = self.address.key.as_ref();
+            self.throttle.pay(to, Way::Up, bytes).await;
+        }
     }
 
     /// A place among the requests under way.
@@ -135,6 +158,11 @@ impl Connection {
 impl AnswerStream {
     /// The next frame; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Answer>, SyncError> {
+        if self.unpaid > 0 {
+            // Counted once, also if this future is dropped: then the next frame comes a little early.
+            let unpaid = std::mem::take(&mut self.unpaid);
+            self.throttle.pay(Some(&self.peer), Way::Down, unpaid).await;
+        }
         let next = poll_fn(|cx| self.frames.as_mut().poll_next(cx));
         let next = within(&*self.timer, FRAME_DEADLINE, next).await;
         match next.map_err(|_| silent())? {
@@ -142,6 +170,7 @@ impl AnswerStream {
             Some(frame) => {
                 let frame = frame.map_err(|e| SyncError::from(ChannelError::from(e)))?;
                 self.progress.answered(frame.len());
+                self.unpaid = frame.len();
                 Ok(Some(Answer::decode(&frame)?))
             }
         }

@@ -8,6 +8,7 @@ use eidetica_transport::{PeerAddress, SyncTransport};
 
 use crate::{
     Answer, Hello, Refusal, Request, SUPPORTED_VERSIONS, SecureClient, SyncConfig,
+    bandwidth::Throttle,
     engine::{
         SyncError, SyncErrorKind, connection::Connection, listening::Listening, peers::Peers,
     },
@@ -23,6 +24,7 @@ pub(crate) struct Links {
     peers: Peers,
     config: SyncConfig,
     listening: Arc<Listening>,
+    throttle: Arc<Throttle>,
 }
 
 impl Links {
@@ -30,10 +32,12 @@ impl Links {
         client: SecureClient,
         peers: Peers,
         listening: Arc<Listening>,
+        throttle: Arc<Throttle>,
         config: SyncConfig,
     ) -> Self {
         Self {
             listening,
+            throttle,
             client: Arc::new(client),
             transports: Arc::default(),
             peers,
@@ -69,6 +73,7 @@ impl Links {
             Arc::clone(transport),
             to.clone(),
             config,
+            Arc::clone(&self.throttle),
         ))
     }
 

@@ -9,6 +9,7 @@ use eidetica_transport::{PeerAddress, ServerHandle, SyncTransport};
 use crate::{
     Answer, ChannelIdentity, Refusal, Request, SecureClient, SecureServer, SyncConfig,
     background::{Background, Board},
+    bandwidth::Throttle,
     engine::{
         Direction, SyncError, SyncErrorKind, SyncPeerInfo, SyncReport,
         connection::Connection,
@@ -81,6 +82,7 @@ impl Sync {
     /// The operating system gives no randomness for the channel's key.
     pub fn with_config(storage: Storage, config: SyncConfig) -> Result<Self, SyncError> {
         let guard = Arc::new(Guard::new(&config));
+        let throttle = Arc::new(Throttle::new(&config));
         let peers = Peers::new(storage.clone(), config.history_length);
         let identity = ChannelIdentity::generate(storage.device_key())?;
         let trust = Trust::new(storage.clone());
@@ -104,13 +106,18 @@ impl Sync {
             Arc::clone(&listening),
             &config,
         );
-        let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
+        let guarded = Guarded::new(
+            Arc::clone(&guard),
+            Arc::clone(&throttle),
+            Arc::new(responder),
+        );
         let server = SecureServer::new(identity.clone(), Arc::new(guarded));
         Ok(Self(Arc::new(Inner {
             links: Links::new(
                 SecureClient::new(identity).with_proving_transport(QUIC),
                 peers,
                 Arc::clone(&listening),
+                throttle,
                 config.clone(),
             ),
             listening,

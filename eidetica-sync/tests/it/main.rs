@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod bandwidth;
 mod channel;
 mod data;
 mod fuzz;

@@ -11,6 +11,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Answer, Cursor, Epoch, Followed, PeerHandler, Request, Subscribe, Sync, SyncError, SyncReport,
+    bandwidth::Throttle,
     engine::{
         fixture::over,
         live::{Following, LiveEvent, Uplink, UplinkEvent},
@@ -249,7 +250,8 @@ fn handler(sync: &Sync) -> (Arc<Guard>, Arc<dyn PeerHandler>) {
         &inner.config,
     );
     let guard = Arc::new(Guard::new(&inner.config));
-    let guarded = Guarded::new(Arc::clone(&guard), Arc::new(responder));
+    let throttle = Arc::new(Throttle::new(&inner.config));
+    let guarded = Guarded::new(Arc::clone(&guard), throttle, Arc::new(responder));
     (guard, Arc::new(guarded))
 }
 
