@@ -23,6 +23,7 @@ use crate::{
         throttled::Throttled,
         watched::{Patience, Watched, once},
     },
+    meter,
 };
 
 /// Handshakes of one address: a house full of devices that all come back at once, then two a
@@ -245,6 +246,7 @@ impl Guard {
         };
         places.take(context.peer).ok_or_else(|| {
             counter.hit();
+            meter::limit_hit(counter.name());
             Limited {
                 limit: counter.name(),
                 wait: Duration::ZERO,
@@ -263,6 +265,7 @@ impl Guard {
         };
         buckets.take(whose, self.timer.instant()).map_err(|wait| {
             counter.hit();
+            meter::limit_hit(counter.name());
             Limited {
                 limit: counter.name(),
                 wait,
@@ -302,9 +305,11 @@ impl PeerHandler for Guarded {
                     limit: limit.to_owned(),
                     wait_millis: millis(wait),
                 };
+                meter::refused(&refusal);
                 return once(Answer::Refused(refusal).encode());
             }
         };
+        meter::bytes_in(request.len());
         let (peer, throttle) = (context.peer, &self.throttle);
         throttle.pay(Some(&peer), Way::Down, request.len()).await;
         let frames = self.inner.handle(context, request).await;

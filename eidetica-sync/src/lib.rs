@@ -11,6 +11,7 @@ mod hints;
 mod invite;
 #[cfg(feature = "mutants")]
 mod mutant;
+mod meter;
 mod recent;
 mod ticket;
 mod timer;

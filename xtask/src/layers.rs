@@ -70,6 +70,7 @@ const LAYERS: &[Layer] = &[
             "getrandom",
             "governor",
             "hmac",
+            "metrics",
             "postcard",
             "serde",
             "sha2",

@@ -19,6 +19,7 @@ use crate::{
         status::{Phase, SyncEventKind},
     },
     engine::SyncError,
+    meter::{self, Present},
 };
 
 /// What is wanted of one peer.
@@ -125,6 +126,7 @@ impl PeerTask {
         self.backoff = Backoff::default();
         let now = self.context.now();
         self.schedule.reconnected(now);
+        let _present = Present::connection();
         match Connected::new(self, dialled).run().await {
             Parting::Idle => Ok(Woken::GoOn),
             Parting::Over(answer) => Ok(Woken::Over(answer)),
@@ -155,6 +157,7 @@ impl PeerTask {
             _ => {
                 let (retries, chance) = (&self.context.config.retries, self.context.chance());
                 self.backoff = self.backoff.failed(retries, now, chance);
+                meter::backed_off();
                 self.backoff.until(now).unwrap_or(now)
             }
         };

@@ -119,6 +119,7 @@ impl SecureServer {
         let (each, counter) = self.guard.sessions_of_peer();
         if sessions.make_room_of(each, |session| session.peer() == peer) {
             counter.hit();
+            crate::meter::limit_hit(counter.name());
         }
         sessions.insert(id, Arc::new(session));
         drop(sessions);

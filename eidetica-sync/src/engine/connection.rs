@@ -11,6 +11,7 @@ use crate::{
     Answer, ChannelError, ChannelHash, ProtocolError, Request, SecureClient, SyncConfig, Timer,
     bandwidth::{Throttle, Way},
     engine::{SyncError, SyncErrorKind, progress::Progress},
+    meter,
     timer::within,
 };
 
@@ -97,6 +98,7 @@ impl Connection {
         let place = self.place().await;
         let bytes = request.encode();
         self.progress.asked(bytes.len());
+        meter::bytes_out(bytes.len());
         self.pay(bytes.len()).await;
         let asked = self.client.request(&*self.transport, &self.address, bytes);
         self.answer(asked, place).await
@@ -111,6 +113,7 @@ impl Connection {
         let make = |channel| {
             let bytes = request(channel).encode();
             self.progress.asked(bytes.len());
+            meter::bytes_out(bytes.len());
             bytes
         };
         let asked = self
@@ -170,6 +173,7 @@ impl AnswerStream {
             Some(frame) => {
                 let frame = frame.map_err(|e| SyncError::from(ChannelError::from(e)))?;
                 self.progress.answered(frame.len());
+                meter::bytes_in(frame.len());
                 self.unpaid = frame.len();
                 Ok(Some(Answer::decode(&frame)?))
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use eidetica_core::PublicKey;
 use eidetica_store::{Database, Summary};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::{
     Direction, TipsDigest,
@@ -18,6 +19,7 @@ use crate::{
         push::{PushOutcome, Upload, push},
         respond::may_carry,
     },
+    meter,
 };
 
 /// How an exchange is made.
@@ -46,7 +48,10 @@ pub(crate) async fn exchange(
 ) -> Result<SyncReport, SyncError> {
     let timer = Arc::clone(&connection.config().timer);
     let began = timer.instant();
-    let done = both_ways(connection, peers, database, peer, how).await;
+    let span = tracing::info_span!("exchange", %peer, database = %database.id());
+    let done = both_ways(connection, peers, database, peer, how);
+    let done = done.instrument(span).await;
+    meter::exchanged(done.is_ok());
     if let Err(error) = &done {
         let elapsed = timer.instant() - began;
         let database = database.id();

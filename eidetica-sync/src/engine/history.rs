@@ -15,6 +15,7 @@ use crate::{
         peers::{Peers, is_recent},
         rows::{decode, encode, row_key},
     },
+    meter,
 };
 
 /// Characters of an error that are kept.
@@ -147,6 +148,7 @@ impl Peers {
             // Else it is written down with what comes next.
             let is_due = row.equal_end != equal_end || !is_recent(told.last_success, end.at);
             told.exchanges += 1;
+            meter::sent(end.sent);
             told.entries_sent += end.sent;
             told.bytes_sent += end.bytes_out;
             told.failures = 0;

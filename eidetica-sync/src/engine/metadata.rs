@@ -15,6 +15,7 @@ use crate::{
         relationships::relationship_key,
         rows::{decode, encode, row_key},
     },
+    meter,
     recent::Recent,
 };
 
@@ -160,6 +161,7 @@ impl Peers {
         peer: PublicKey,
         moved: Moved,
     ) -> Result<(), StoreError> {
+        meter::sent(moved.entries);
         let now = self.storage.now();
         self.with((database, peer), |known| {
             let told = &mut known.row.told;

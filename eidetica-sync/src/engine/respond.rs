@@ -14,6 +14,7 @@ use eidetica_store::{Database, Difference, Storage, StoreError, StoreErrorKind, 
 use eidetica_transport::{FrameStream, TransportError};
 use futures_core::Stream;
 use tokio::sync::mpsc;
+use tracing::{Instrument, Span, field};
 
 use crate::{
     Answer, Budget, Cursor, Encoder, End, Epoch, HelloAnswer, Open, OpenAnswer, PROTOCOL_VERSION,
@@ -34,6 +35,7 @@ use crate::{
         uploads::Uploads,
     },
     limits::{MAX_DATABASES, MAX_REASON_BYTES, MAX_TIPS},
+    meter,
 };
 
 /// Entries read from the log at a time.
@@ -105,7 +107,8 @@ impl PeerHandler for Responder {
         let (frames, receiver) = mpsc::channel(FRAMES_AHEAD);
         let inner = Arc::clone(&self.0);
         let peer = context.peer;
-        let task = tokio::spawn(async move {
+        let span = tracing::debug_span!("answer", %peer, database = field::Empty);
+        let answering = async move {
             let result = match Request::decode(&request) {
                 Ok(request) => inner.answer(&context, request, &frames).await,
                 Err(ProtocolError::Version(_)) => {
@@ -117,10 +120,12 @@ impl PeerHandler for Responder {
                 }
             };
             if let Err(Stop::Refuse(refusal)) = result {
+                meter::refused(&refusal);
                 // Whoever has gone needs no refusal.
                 let _ = send(&frames, Answer::Refused(refusal)).await;
             }
-        });
+        };
+        let task = tokio::spawn(answering.instrument(span));
         Box::pin(Answering {
             peer,
             receiver,
@@ -255,6 +260,7 @@ impl Inner {
 
     /// The database, if it is here and the peer may carry it; one refusal for both.
     async fn granted(&self, id: DatabaseId, peer: &PublicKey) -> Result<Database, Stop> {
+        Span::current().record("database", field::display(id));
         self.grant(id, peer).await.map_err(|denied| {
             self.ways_in.refusals.add(*denied);
             Stop::Refuse(Refusal::NoDatabase)

@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::{
     Batch, Cursor, DataFrame, Decoder, Mark, SyncConfig,
     engine::{RefusedEntry, SyncError, SyncErrorKind, metadata::Moved, peers::Peers},
+    meter,
 };
 
 /// Bytes of entries of one commit, roughly.
@@ -285,6 +286,7 @@ impl Intake {
         }
         let ingested = self.database.ingest(offer).await;
         let report = ingested.inspect_err(|_| self.peers.not_received(id, self.peer))?;
+        meter::received(report.stored, report.known, report.refused.len() as u64);
         self.brought.stored += report.stored;
         self.brought.known += report.known;
         self.brought.over_quota += report.over_quota.len() as u64;

@@ -11,9 +11,12 @@ use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, TransportError};
 use futures_core::Stream;
 
-use crate::bandwidth::{Throttle, Way};
+use crate::{
+    bandwidth::{Throttle, Way},
+    meter,
+};
 
-/// An answer whose frames wait until those before them are paid for.
+/// An answer whose frames are counted, and wait until those before them are paid for.
 pub(super) struct Throttled {
     frames: FrameStream,
     throttle: Arc<Throttle>,
@@ -22,15 +25,11 @@ pub(super) struct Throttled {
 }
 
 impl Throttled {
-    /// The answer itself where nothing is limited.
     pub(super) fn start(
         frames: FrameStream,
         throttle: &Arc<Throttle>,
         peer: PublicKey,
     ) -> FrameStream {
-        if !throttle.limits(Way::Up) {
-            return frames;
-        }
         Box::pin(Self {
             frames,
             throttle: Arc::clone(throttle),
@@ -50,6 +49,11 @@ impl Stream for Throttled {
         }
         let frame = ready!(self.frames.as_mut().poll_next(cx));
         if let Some(Ok(bytes)) = &frame {
+            meter::bytes_out(bytes.len());
+        }
+        if let Some(Ok(bytes)) = &frame
+            && self.throttle.limits(Way::Up)
+        {
             let (throttle, peer, bytes) = (Arc::clone(&self.throttle), self.peer, bytes.len());
             // Frames are chosen when they go: one that waited might be a removed peer's by then.
             self.paying = Some(Box::pin(async move {

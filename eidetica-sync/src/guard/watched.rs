@@ -87,6 +87,7 @@ async fn watch(watching: Arc<Watching>, limit: Duration, patience: Patience) {
             drop(state);
             if taken.is_some() {
                 patience.counter.hit();
+                crate::meter::limit_hit(patience.counter.name());
             }
             return;
         }

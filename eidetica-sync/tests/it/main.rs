@@ -7,6 +7,7 @@ mod channel;
 mod data;
 mod fuzz;
 mod golden;
+mod metrics;
 mod sim;
 mod slow_line;
 mod ticket;

@@ -17,6 +17,7 @@ use crate::{
         transfer::{Brought, Intake},
     },
     limits::MAX_FOLLOWED,
+    meter,
 };
 
 /// What happens in a subscription.
@@ -174,6 +175,7 @@ impl Following {
         let Some(brought) = place.commit(&frame, &peers, peer, &config).await? else {
             return Ok(None);
         };
+        meter::burst_in();
         let is_behind = brought.is_stuck;
         let event = LiveEvent::Brought {
             database: id,

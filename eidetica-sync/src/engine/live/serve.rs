@@ -16,6 +16,7 @@ use crate::{
         push::skip_to,
         respond::{Frames, Outgoing, Stop, may_carry, send},
     },
+    meter::{self, Present},
 };
 
 /// Entries of a burst, so that a database with much news does not keep others waiting.
@@ -77,6 +78,7 @@ impl Subscriptions {
         frames: &Frames,
     ) -> Result<(), Stop> {
         let standing = self.hub.stand(peer);
+        let _present = Present::subscriber();
         let mut serving = Serving {
             of: self,
             peer,
@@ -230,6 +232,7 @@ impl Serving<'_> {
 async fn send_live(frames: &Frames, database: &Database, frame: LiveFrame) -> Result<(), Stop> {
     let index = frame.index;
     let bytes = Answer::Live(frame).encode();
+    meter::burst_out();
     let live = Outgoing::Live(bytes, database.clone(), index);
     frames.send(live).await.map_err(|_| Stop::Gone)
 }
