@@ -151,7 +151,7 @@ impl Throttle {
         self.of_peer.of(way).is_some() || self.overall.of(way).is_some()
     }
 
-    /// Counts bytes that flow now, and waits as long as they may take: what comes behind them on the
+    /// Counts bytes that flow now, and waits as long as they take: what comes behind them on the
     /// same way must not flow before. Dropping the future leaves them counted.
     pub(crate) async fn pay(&self, peer: Option<&PublicKey>, way: Way, bytes: usize) {
         let wait = self.spend(peer, way, bytes);
@@ -160,7 +160,8 @@ impl Throttle {
         }
     }
 
-    fn spend(&self, peer: Option<&PublicKey>, way: Way, bytes: usize) -> Duration {
+    /// Counts bytes that flow now; how long they take.
+    pub(crate) fn spend(&self, peer: Option<&PublicKey>, way: Way, bytes: usize) -> Duration {
         if !self.limits(way) {
             return Duration::ZERO;
         }

@@ -9,9 +9,9 @@ mod engine;
 mod guard;
 mod hints;
 mod invite;
+mod meter;
 #[cfg(feature = "mutants")]
 mod mutant;
-mod meter;
 mod recent;
 mod ticket;
 mod timer;

@@ -1,7 +1,11 @@
 //! Owns asking one peer: requests through the channel, answers frame by frame with deadlines
 //! and counted bytes.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use eidetica_core::PublicKey;
 use eidetica_transport::{FrameStream, PeerAddress, SyncTransport};
@@ -40,8 +44,8 @@ pub(crate) struct Connection {
 pub(crate) struct AnswerStream {
     pub(crate) peer: PublicKey,
     frames: FrameStream,
-    /// Bytes read that nothing may come behind yet.
-    unpaid: usize,
+    /// When the next frame may be read: what was read before has taken its time by then.
+    due: Instant,
     throttle: Arc<Throttle>,
     timer: Arc<dyn Timer>,
     progress: Arc<Progress>,
@@ -133,7 +137,7 @@ impl Connection {
         Ok(AnswerStream {
             peer,
             frames,
-            unpaid: 0,
+            due: self.config.timer.instant(),
             throttle: Arc::clone(&self.throttle),
             timer: Arc::clone(&self.config.timer),
             progress: Arc::clone(&self.progress),
@@ -161,10 +165,9 @@ impl Connection {
 impl AnswerStream {
     /// The next frame; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Answer>, SyncError> {
-        if self.unpaid > 0 {
-            // Counted once, also if this future is dropped: then the next frame comes a little early.
-            let unpaid = std::mem::take(&mut self.unpaid);
-            self.throttle.pay(Some(&self.peer), Way::Down, unpaid).await;
+        let wait = self.due.saturating_duration_since(self.timer.instant());
+        if !wait.is_zero() {
+            self.timer.sleep(wait).await;
         }
         let next = poll_fn(|cx| self.frames.as_mut().poll_next(cx));
         let next = within(&*self.timer, FRAME_DEADLINE, next).await;
@@ -174,7 +177,10 @@ impl AnswerStream {
                 let frame = frame.map_err(|e| SyncError::from(ChannelError::from(e)))?;
                 self.progress.answered(frame.len());
                 meter::bytes_in(frame.len());
-                self.unpaid = frame.len();
+                let takes = self
+                    .throttle
+                    .spend(Some(&self.peer), Way::Down, frame.len());
+                self.due = self.timer.instant() + takes;
                 Ok(Some(Answer::decode(&frame)?))
             }
         }
