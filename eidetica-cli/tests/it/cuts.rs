@@ -151,7 +151,7 @@ fn a_download_cut_at_random_bytes_moves_hardly_more_than_a_whole_one() {
 }
 
 #[test]
-fn an_upload_cut_at_random_bytes_moves_hardly_more_than_a_whole_one() {
+fn an_upload_cut_in_the_middle_moves_hardly_more_than_a_whole_one() {
     let mut a = Served::new(1);
     let proxy = Proxy::of_streams(host(&a.http));
     let ticket = a.ticket(&through(&a.http, &proxy));
