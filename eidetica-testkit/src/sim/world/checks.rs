@@ -153,8 +153,12 @@ impl Run {
     async fn check_views(&self, id: DatabaseId) -> Result<(), Fault> {
         let first = views(self.storage(0)?, id).await?;
         for number in 1..self.devices.len() {
-            if views(self.storage(number)?, id).await? != first {
-                return Err(Fault(format!("the views of d0 and d{number} differ")));
+            let other = views(self.storage(number)?, id).await?;
+            let differ = first.symmetric_difference(&other).next();
+            if let Some(row) = differ {
+                return Err(Fault(format!(
+                    "the views of d0 and d{number} differ. row=`{row}`"
+                )));
             }
         }
         Ok(())
@@ -274,13 +278,13 @@ fn read_cursor(row: Vec<u8>) -> Option<([u8; 16], u64)> {
 }
 
 /// Everything that can be read of a database, without what differs by device.
-async fn views(storage: &Storage, id: DatabaseId) -> Result<Vec<String>, Fault> {
+async fn views(storage: &Storage, id: DatabaseId) -> Result<BTreeSet<String>, Fault> {
     let database = storage.database(id).await?;
-    let mut all = Vec::new();
+    let mut all = BTreeSet::new();
     for (store, kind) in database.stores().await? {
         for row in database.rows(&store, &kind).await? {
             let (path, stamp, value) = (row.path, row.stamp, row.value);
-            all.push(format!("{store:?} {kind:?} {path:?} {stamp:?} {value:?}"));
+            all.insert(format!("{store:?} {kind:?} {path:?} {stamp:?} {value:?}"));
         }
     }
     Ok(all)
