@@ -348,9 +348,9 @@ impl<'a> Connected<'a> {
 
     /// Begins live sync anew where other databases are ready for it than it is under way for.
     fn refresh(&mut self, channel: Channel, now: Instant) {
-        let takes = |direction| match channel {
-            Channel::Down => direction != Direction::PushOnly,
-            Channel::Up => direction != Direction::PullOnly,
+        let takes = match channel {
+            Channel::Down => Direction::pulls,
+            Channel::Up => Direction::pushes,
         };
         let current = self.task.schedule.current();
         let wanted: Vec<_> = current

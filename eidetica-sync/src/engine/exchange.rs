@@ -1,7 +1,7 @@
 //! Owns one exchange: one database, one peer, both directions at once. Which peer, when and over
 //! which address is its callers'; what is asked and sent is `pull`'s and `push`'s.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use eidetica_core::PublicKey;
 use eidetica_store::{Database, Summary};
@@ -49,7 +49,7 @@ pub(crate) async fn exchange(
     let timer = Arc::clone(&connection.config().timer);
     let began = timer.instant();
     let span = tracing::info_span!("exchange", %peer, database = %database.id());
-    let done = both_ways(connection, peers, database, peer, how);
+    let done = both_ways(connection, peers, database, peer, how, began);
     let done = done.instrument(span).await;
     meter::exchanged(done.is_ok());
     if let Err(error) = &done {
@@ -69,9 +69,8 @@ async fn both_ways(
     database: &Database,
     peer: PublicKey,
     how: Exchange<'_>,
+    began: Instant,
 ) -> Result<SyncReport, SyncError> {
-    let timer = Arc::clone(&connection.config().timer);
-    let began = timer.instant();
     let connection = connection.counted_by(how.progress);
     if !how.is_joining {
         check_level(database, &peer)?;
@@ -112,7 +111,7 @@ async fn both_ways(
         rule: pulled.rule,
         is_over_quota: pulled.brought.over_quota > 0 || pushed.is_over_quota,
         refused,
-        elapsed: timer.instant() - began,
+        elapsed: connection.config().timer.instant() - began,
     };
     peers.synced(connection.address(), &report, end).await?;
     Ok(report)
