@@ -1,5 +1,8 @@
 //! Owns the proof that the time of a refusal does not tell which databases are here.
 
+use std::time::Duration;
+
+use eidetica_core::DatabaseId;
 use eidetica_store::MemoryBackend;
 
 use super::*;
