@@ -172,6 +172,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::{Timer, TokioTimer};
 
     fn address(n: u8) -> PeerAddress {
         PeerAddress {
@@ -188,11 +189,6 @@ mod tests {
     fn order(book: &AddressBook) -> Vec<PeerAddress> {
         let known = book.best_first().iter();
         known.map(|known| known.address.clone()).collect()
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "any point in time does")]
-    fn start() -> Instant {
-        Instant::now()
     }
 
     #[test]
@@ -234,7 +230,7 @@ mod tests {
 
     #[test]
     fn addresses_are_dialled_a_quarter_of_a_second_apart() {
-        let start = start();
+        let start = TokioTimer.instant();
         let mut dialling = Dialling::new([1, 2, 3].map(address), start);
         assert_eq!(dialling.due(start), Some(address(1)));
         assert_eq!(dialling.due(start), None);
@@ -289,7 +285,7 @@ mod tests {
             numbers in vec(any::<u8>(), 0..20),
             steps in vec((0u64..400, any::<bool>()), 0..60),
         ) {
-            let start = start();
+            let start = TokioTimer.instant();
             let mut dialling = Dialling::new(numbers.iter().copied().map(address), start);
             let (mut now, mut dialled) = (start, Vec::new());
             let mut last: Option<Instant> = None;

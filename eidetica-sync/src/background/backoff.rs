@@ -83,15 +83,11 @@ mod tests {
     use proptest::{prelude::ProptestConfig, prop_assert, proptest, test_runner::RngSeed};
 
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "any point in time does")]
-    fn now() -> Instant {
-        Instant::now()
-    }
+    use crate::{Timer, TokioTimer};
 
     /// The waits of failures in a row, each at the end of the wait before.
     fn waits(retries: &Retries, chances: &[u32]) -> Vec<Duration> {
-        let (mut backoff, mut at) = (Backoff::default(), now());
+        let (mut backoff, mut at) = (Backoff::default(), TokioTimer.instant());
         let wait = |chance: &u32| {
             backoff = backoff.failed(retries, at, *chance);
             let wait = backoff.until(at).unwrap() - at;
@@ -112,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_new_one_starts_with_the_first_wait_again() {
-        let now = now();
+        let now = TokioTimer.instant();
         let mut backoff = Backoff::default();
         assert_eq!(backoff.until(now), None);
         for _ in 0..5 {
@@ -140,7 +136,7 @@ mod tests {
             let millis = Duration::from_millis;
             let retries = Retries::new(millis(first), millis(longest));
             let before = Backoff { failures, until: None };
-            let now = now();
+            let now = TokioTimer.instant();
             let wait = before.failed(&retries, now, chance).until(now).unwrap() - now;
             let doubled = 2u128.saturating_pow(failures).saturating_mul(first.max(10).into());
             let step = doubled.min(retries.longest().as_millis());

@@ -104,11 +104,7 @@ mod tests {
     };
 
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "any point in time does")]
-    fn start() -> Instant {
-        Instant::now()
-    }
+    use crate::{Timer, TokioTimer};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -119,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_left_alone_after_three_violations_and_not_before() {
-        let now = start();
+        let now = TokioTimer.instant();
         let twice = Breaker::default().violated(now).violated(now + SECOND);
         assert_eq!(twice.permission(now + SECOND), Permission::Free);
         let thrice = twice.violated(now + 2 * SECOND);
@@ -130,7 +126,7 @@ mod tests {
 
     #[test]
     fn violations_far_apart_never_add_up() {
-        let mut now = start();
+        let mut now = TokioTimer.instant();
         let mut breaker = Breaker::default();
         for _ in 0..100 {
             breaker = breaker.violated(now);
@@ -141,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_trial_that_goes_well_frees_the_peer_and_one_that_does_not_doubles_the_pause() {
-        let now = start();
+        let now = TokioTimer.instant();
         let trial = now + FIRST_PAUSE;
         let freed = opened(now).succeeded(trial);
         assert_eq!(freed.permission(trial), Permission::Free);
@@ -153,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_takes_turns_is_left_alone_all_the_same_and_for_longer_each_time() {
-        let mut now = start();
+        let mut now = TokioTimer.instant();
         let mut breaker = Breaker::default();
         let mut pauses = Vec::new();
         for _ in 0..40 {
@@ -168,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_success_that_was_under_way_does_not_end_a_pause() {
-        let now = start();
+        let now = TokioTimer.instant();
         let breaker = opened(now).succeeded(now + SECOND);
         let until = Permission::Not(now + FIRST_PAUSE);
         assert_eq!(breaker.permission(now + SECOND), until);
@@ -176,7 +172,7 @@ mod tests {
 
     #[test]
     fn violations_that_were_under_way_do_not_lengthen_a_pause() {
-        let now = start();
+        let now = TokioTimer.instant();
         let breaker = opened(now).violated(now + SECOND).violated(now + SECOND);
         assert_eq!(breaker, opened(now));
     }
@@ -192,7 +188,7 @@ mod tests {
         fn a_pause_is_never_longer_than_an_hour_and_always_ends_in_a_trial(
             steps in vec((0u64..5_000, 0u8..3), 0..60),
         ) {
-            let mut now = start();
+            let mut now = TokioTimer.instant();
             let mut breaker = Breaker::default();
             for (seconds, what) in steps {
                 now += Duration::from_secs(seconds);

@@ -233,16 +233,12 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Timer, TokioTimer};
 
     const INTERVAL: Duration = Duration::from_secs(300);
 
     fn id(n: u8) -> DatabaseId {
         DatabaseId::from_bytes([n; 32])
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "any point in time does")]
-    fn start() -> Instant {
-        Instant::now()
     }
 
     fn wanted(databases: &[(u8, i8)]) -> BTreeMap<DatabaseId, Wanted> {
@@ -278,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_greatest_priority_goes_first_and_no_more_at_once_than_allowed() {
-        let now = start();
+        let now = TokioTimer.instant();
         let mut schedule = schedule(2, &[(1, 0), (2, 9), (3, 5)], now);
         assert_eq!(begin_all(&mut schedule, now), [id(2), id(3)]);
         assert_eq!(schedule.wakes(), None);
@@ -289,7 +285,7 @@ mod tests {
 
     #[test]
     fn one_that_never_ends_keeps_no_other_from_its_turns() {
-        let mut now = start();
+        let mut now = TokioTimer.instant();
         let mut schedule = schedule(2, &[(1, 9), (2, 0), (3, 0)], now);
         begin_all(&mut schedule, now);
         let mut turns = BTreeMap::new();
@@ -309,7 +305,7 @@ mod tests {
 
     #[test]
     fn after_a_success_it_waits_for_the_interval_and_after_failures_longer_and_longer() {
-        let now = start();
+        let now = TokioTimer.instant();
         let mut schedule = schedule(1, &[(1, 0)], now);
         begin_all(&mut schedule, now);
         schedule.succeeded(&id(1), now);
@@ -327,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_during_an_exchange_is_exchanged_again_after_it() {
-        let now = start();
+        let now = TokioTimer.instant();
         let mut schedule = schedule(1, &[(1, 0)], now);
         begin_all(&mut schedule, now);
         schedule.ask(&id(1), now, false);
@@ -340,7 +336,7 @@ mod tests {
 
     #[test]
     fn what_is_behind_or_of_another_connection_is_not_followed_before_it_is_exchanged() {
-        let now = start();
+        let now = TokioTimer.instant();
         let mut schedule = schedule(4, &[(1, 0), (2, 0)], now);
         begin_all(&mut schedule, now);
         schedule.succeeded(&id(1), now);
@@ -356,7 +352,7 @@ mod tests {
 
     #[test]
     fn live_sync_that_cannot_go_on_again_and_again_costs_an_exchange_a_second() {
-        let mut now = start();
+        let mut now = TokioTimer.instant();
         let mut schedule = schedule(1, &[(1, 0)], now);
         begin_all(&mut schedule, now);
         let mut exchanges = 0;
@@ -373,7 +369,7 @@ mod tests {
 
     #[test]
     fn one_that_is_not_wanted_any_more_is_gone_and_its_end_changes_nothing() {
-        let now = start();
+        let now = TokioTimer.instant();
         let mut schedule = schedule(2, &[(1, 0), (2, 0)], now);
         begin_all(&mut schedule, now);
         assert_eq!(schedule.set(&wanted(&[(2, 0)]), now), [id(1)]);
