@@ -7,6 +7,7 @@ mod breaker;
 mod connected;
 mod control;
 mod dial;
+mod follower;
 mod handle;
 mod joins;
 mod live;

@@ -52,7 +52,7 @@ pub use self::{
 pub(crate) use self::{
     connection::Connection,
     exchange::{Exchange, check_level, exchange},
-    hub::Hub,
+    hub::{Hub, Mailbox},
     links::Links,
     live::{Following, HEARTBEAT, LiveEvent, Uplink, UplinkEvent},
     progress::Progress,

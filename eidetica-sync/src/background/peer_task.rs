@@ -15,6 +15,7 @@ use crate::{
         breaker::{Breaker, Permission},
         connected::{Connected, Parting},
         dial::dial,
+        follower::Follower,
         schedule::{Schedule, Wanted},
         status::{Phase, SyncEventKind},
     },
@@ -165,11 +166,29 @@ impl PeerTask {
             Permission::Not(closed) => until.max(closed),
             Permission::Free | Permission::Trial => until,
         };
+        let databases: Vec<_> = self.schedule.databases().collect();
+        let mut follower = Follower::of_all(&self.context.hub, self.peer, &databases);
+        let until = match follower {
+            // What is new goes both ways over its own connection.
+            Some(_) => until.max(now + self.context.config.interval),
+            None => until,
+        };
         tracing::debug!(peer = %self.peer, %error, "peer lost");
-        for database in self.schedule.databases().collect::<Vec<_>>() {
+        for database in databases {
             self.show_failure(database, error, until);
         }
-        self.wait(Some(until)).await
+        let context = Arc::clone(&self.context);
+        let gone = async {
+            match &mut follower {
+                Some(follower) => follower.gone(&context).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            woken = self.wait(Some(until)) => woken,
+            () = gone => Woken::GoOn,
+        }
     }
 
     /// Waits until something is wanted, or until then.

@@ -11,4 +11,5 @@ mod metrics;
 mod sim;
 mod slow_line;
 mod ticket;
+mod unreachable;
 mod wire;
