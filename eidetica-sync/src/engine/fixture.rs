@@ -1,10 +1,13 @@
 //! Owns what the tests of this folder share: a device in memory whose clock stands still.
 
 use std::{
+    future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -99,4 +102,13 @@ pub(crate) async fn set_level(database: &Database, key: PublicKey, level: Level)
     let mut tx = database.transaction().await.unwrap();
     tx.set_permission(key, level, "");
     tx.commit().await.unwrap();
+}
+
+/// What a future has come to when it is looked at once.
+pub(crate) async fn look<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }

@@ -142,6 +142,7 @@ impl Peers {
         equal_end: Option<TipsDigest>,
     ) -> Result<(), StoreError> {
         let pair = (database, peer);
+        let _writing = self.writing(pair).await?;
         let counted = self.count(pair, |row| {
             let told = &mut row.told;
             let is_news = told.failures > 0 || !end.is_quiet();
@@ -173,6 +174,7 @@ impl Peers {
         end: &SyncHistoryEntry,
     ) -> Result<(), StoreError> {
         let pair = (database, peer);
+        let _writing = self.writing(pair).await?;
         let counted = self.count(pair, |row| {
             let is_news = row.told.failures == 0 || row.told.last_error != end.error;
             row.told.failures += 1;

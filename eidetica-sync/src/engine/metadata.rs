@@ -2,11 +2,12 @@
 //! what they speak of: those of received entries in the entries' own commit, the others at the end
 //! of an exchange. When an exchange is made is not decided here.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eidetica_core::{DatabaseId, PublicKey, Timestamp};
 use eidetica_store::{Key, StoreError, WriteBatch};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     TipsDigest,
@@ -74,12 +75,20 @@ impl MetadataRow {
 
 pub(super) type Pair = (DatabaseId, PublicKey);
 
+/// Held from counting until what was counted is written or given up: of two streams of one
+/// relationship the one that counts later writes later, so that its row, which has the counts of both,
+/// is the one that stays.
+pub(crate) type Writing = OwnedMutexGuard<()>;
+
 /// What is in memory of one relationship.
 #[derive(Debug)]
 struct Known {
     row: MetadataRow,
     /// Whether the relationship is recorded.
     is_recorded: bool,
+    /// Whether the rows are to be read anew.
+    is_stale: bool,
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The counts in memory, which are newer than the rows.
@@ -95,7 +104,22 @@ impl Default for Counted {
 impl Counted {
     /// What is in memory is read anew.
     pub(super) fn forget(&self, pair: &Pair) {
-        self.lock().remove(pair);
+        if let Some(known) = self.lock().get_mut(pair) {
+            known.is_stale = true;
+        }
+    }
+
+    /// Takes what was read of a relationship, unless somebody else did meanwhile.
+    fn renew(&self, pair: Pair, read: Known) {
+        let mut counted = self.lock();
+        match counted.get_mut(&pair) {
+            Some(known) if known.is_stale => {
+                let writing = Arc::clone(&known.writing);
+                *known = Known { writing, ..read };
+            }
+            Some(_) => {}
+            None => counted.insert(pair, read),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent<Pair, Known>> {
@@ -125,15 +149,17 @@ impl Peers {
             .await
     }
 
-    /// The rows that count what a peer sent, for the commit of that.
+    /// The rows that count what a peer sent, for the commit of that, and a hold on them until it is
+    /// made.
     pub(crate) async fn received(
         &self,
         database: DatabaseId,
         peer: PublicKey,
         moved: Moved,
-    ) -> Result<WriteBatch, StoreError> {
+    ) -> Result<(WriteBatch, Writing), StoreError> {
         let now = self.storage.now();
         let pair = (database, peer);
+        let writing = self.writing(pair).await?;
         let row = self.with(pair, |known| {
             let told = &mut known.row.told;
             told.last_activity = Some(now);
@@ -146,7 +172,7 @@ impl Peers {
         if let Some(row) = row.await? {
             batch.put(metadata_key(&pair), row);
         }
-        Ok(batch)
+        Ok((batch, writing))
     }
 
     /// What was counted in vain: its commit failed.
@@ -185,6 +211,12 @@ impl Peers {
         .await
     }
 
+    /// Waits until nobody else writes the counts of a relationship down.
+    pub(super) async fn writing(&self, pair: Pair) -> Result<Writing, StoreError> {
+        let writing = self.with(pair, |known| Arc::clone(&known.writing));
+        Ok(writing.await?.lock_owned().await)
+    }
+
     pub(super) async fn is_recorded(&self, pair: Pair) -> Result<bool, StoreError> {
         self.with(pair, |known| known.is_recorded).await
     }
@@ -199,11 +231,13 @@ impl Peers {
         act: impl FnOnce(&mut Known) -> T,
     ) -> Result<T, StoreError> {
         loop {
-            if let Some(known) = self.counted.lock().get_mut(&pair) {
+            if let Some(known) = self.counted.lock().get_mut(&pair)
+                && !known.is_stale
+            {
                 return Ok(act(known));
             }
             let read = self.read_known(&pair).await?;
-            self.counted.lock().insert_new(pair, read);
+            self.counted.renew(pair, read);
         }
     }
 
@@ -213,6 +247,8 @@ impl Peers {
         Ok(Known {
             row: row.and_then(|row| decode(&row)).unwrap_or_default(),
             is_recorded: relationship.is_some(),
+            is_stale: false,
+            writing: Arc::default(),
         })
     }
 }

@@ -267,7 +267,8 @@ impl Intake {
             entries: offer.entries.len() as u64,
             bytes: std::mem::take(&mut self.uncounted),
         };
-        offer.extra = self.peers.received(id, self.peer, moved).await?;
+        let (counts, _writing) = self.peers.received(id, self.peer, moved).await?;
+        offer.extra = counts;
         if let Some(mark) = mark.filter(|_| !self.brought.is_stuck) {
             offer
                 .extra

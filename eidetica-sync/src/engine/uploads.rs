@@ -179,14 +179,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        future::poll_fn,
-        pin::{Pin, pin},
-        task::Poll,
-    };
+    use std::pin::pin;
 
     use super::*;
-    use crate::engine::fixture::{key, storage};
+    use crate::engine::fixture::{key, look, storage};
 
     async fn scene() -> (Uploads, Database) {
         let (storage, _) = storage().await;
@@ -205,15 +201,6 @@ mod tests {
             frames: Vec::new(),
             last: false,
         }
-    }
-
-    /// What a future has come to when it is looked at once.
-    async fn look<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await
     }
 
     #[tokio::test]

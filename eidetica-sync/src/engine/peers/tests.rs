@@ -1,6 +1,8 @@
 //! Owns the proof that what is remembered of peers, relationships and exchanges outlives a restart,
 //! stays bounded, and goes when it is to be forgotten.
 
+use std::pin::pin;
+
 use eidetica_core::DatabaseId;
 use eidetica_store::{Backend, MemoryBackend, Offer};
 use eidetica_testkit::golden;
@@ -10,7 +12,7 @@ use crate::{
     Direction, Epoch, Priority, Rule, SyncError, SyncErrorKind, SyncHistoryEntry, SyncReport,
     TipsDigest, check_rows,
     engine::{
-        fixture::{StoppedClock, key, open},
+        fixture::{StoppedClock, key, look, open},
         history::HISTORY,
         metadata::{METADATA, Moved},
         relationships::RELATIONSHIP,
@@ -172,12 +174,14 @@ async fn counts_of_what_was_received_are_in_the_commit_of_it_or_not_at_all() {
         bytes: 500,
     };
     // Of those whom nothing is remembered of, this is not, either.
-    let rows = device.peers.received(database, peer, moved).await.unwrap();
+    let received = device.peers.received(database, peer, moved).await;
+    let (rows, writing) = received.unwrap();
     assert!(rows.writes().is_empty());
     device.peers.not_received(database, peer);
+    drop(writing);
 
     device.peers.record(database, peer).await.unwrap();
-    let rows = device.peers.received(database, peer, moved).await.unwrap();
+    let (rows, _writing) = device.peers.received(database, peer, moved).await.unwrap();
     // What is not committed is forgotten with the program, and on demand.
     let after = device.restarted().await.metadata(database, peer).await;
     assert_eq!(after.unwrap().entries_received, 0);
@@ -195,6 +199,31 @@ async fn counts_of_what_was_received_are_in_the_commit_of_it_or_not_at_all() {
     let after = after.unwrap();
     assert_eq!((after.entries_received, after.bytes_received), (3, 500));
     assert_eq!(after.last_activity, Some(Timestamp::from_millis(HOUR)));
+}
+
+#[tokio::test]
+async fn of_two_streams_of_one_relationship_the_row_of_the_later_one_stays() {
+    let device = device(9).await;
+    let (database, peer) = (device.database, key(1));
+    device.peers.record(database, peer).await.unwrap();
+    let moved = Moved {
+        entries: 1,
+        bytes: 100,
+    };
+    let commit = async |rows| device.peers.storage.commit(rows).await.unwrap();
+    let (first, writing) = device.peers.received(database, peer, moved).await.unwrap();
+    let mut second = pin!(device.peers.received(database, peer, moved));
+    assert!(look(second.as_mut()).await.is_none());
+    // Another relationship waits for neither.
+    let other = device.peers.received(database, key(2), moved);
+    assert!(look(pin!(other)).await.is_some());
+    commit(first).await;
+    drop(writing);
+    let (rows, writing) = second.await.unwrap();
+    commit(rows).await;
+    drop(writing);
+    let after = device.restarted().await.metadata(database, peer).await;
+    assert_eq!(after.unwrap().entries_received, 2);
 }
 
 #[tokio::test]
