@@ -8,9 +8,7 @@ mod https;
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
-use eidetica_transport::{
-    Address, FrameStream, MAX_REQUEST_BYTES, TransportError, TransportErrorKind,
-};
+use eidetica_transport::{Address, FrameStream, TransportError, TransportErrorKind};
 use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode, Uri,
@@ -84,22 +82,13 @@ impl Client {
             .ok()
     }
 
-    /// Posts a request; the answer starts when the response's head is here.
+    /// Posts a request that was checked; the answer starts when the response's head is here.
     pub(crate) async fn send(
         &self,
         to: &Address,
         request: Bytes,
     ) -> Result<FrameStream, TransportError> {
-        let uri = Self::uri(to).ok_or_else(|| {
-            let message = format!("not `http://HOST:PORT` or `https://HOST:PORT`: address=`{to}`");
-            TransportError::new(TransportErrorKind::Address, message)
-        })?;
-        if request.len() > MAX_REQUEST_BYTES {
-            let bytes = request.len();
-            let message =
-                format!("request over the limit: bytes={bytes} limit={MAX_REQUEST_BYTES}");
-            return Err(TransportError::new(TransportErrorKind::TooLarge, message));
-        }
+        let uri = Self::uri(to).expect("a checked request goes to an address that has one");
         let mut request = Request::post(uri)
             .body(Full::new(request))
             .expect("a request of a valid URI and no headers is valid");

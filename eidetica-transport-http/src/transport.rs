@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 #[cfg(not(all(feature = "client", feature = "server")))]
 use eidetica_transport::TransportErrorKind;
+#[cfg(feature = "client")]
+use eidetica_transport::check_request;
 use eidetica_transport::{
     Address, FrameStream, PeerAddress, ServerHandle, SyncHandler, SyncTransport, TransportError,
 };
@@ -71,6 +73,7 @@ impl SyncTransport for HttpTransport {
         to: &PeerAddress,
         request: Bytes,
     ) -> Result<FrameStream, TransportError> {
+        check_request(self, &to.address, &request)?;
         self.client.send(&to.address, request).await
     }
 

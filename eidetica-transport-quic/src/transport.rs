@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica_core::{PublicKey, SecretKey};
 use eidetica_transport::{
-    Address, FrameStream, MAX_REQUEST_BYTES, PeerAddress, ServerHandle, SyncHandler, SyncTransport,
-    TransportError, TransportErrorKind,
+    Address, FrameStream, PeerAddress, ServerHandle, SyncHandler, SyncTransport, TransportError,
+    TransportErrorKind, check_request,
 };
 
 use crate::{
     answer,
-    dial::{self, Dialler, SCHEME},
+    dial::{Dialler, SCHEME},
     limits::QuicLimits,
     pool::{Lease, Peer, Pool},
     server::QuicServer,
@@ -115,15 +115,7 @@ impl SyncTransport for QuicTransport {
         to: &PeerAddress,
         request: Bytes,
     ) -> Result<FrameStream, TransportError> {
-        if !self.can_handle_address(&to.address) {
-            let text = format!("not an address of {SCHEME}: {}", to.address);
-            return Err(dial::bad_address(text));
-        }
-        if request.len() > MAX_REQUEST_BYTES {
-            let (limit, length) = (MAX_REQUEST_BYTES, request.len());
-            let text = format!("request over the limit of {limit} bytes: {length}");
-            return Err(TransportError::new(TransportErrorKind::TooLarge, text));
-        }
+        check_request(self, &to.address, &request)?;
         let peer = self.pool.peer(to);
         loop {
             let lease = self.connect(&peer, to).await?;

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use eidetica_core::PublicKey;
 use futures_core::Stream;
 
-#[cfg(doc)]
-use crate::TransportErrorKind;
-use crate::{Address, PeerAddress, TransportError};
+use crate::{Address, PeerAddress, TransportError, TransportErrorKind};
 
 /// Bytes of a request that every transport carries: 1 MiB of content and 64 KiB of overhead.
 pub const MAX_REQUEST_BYTES: usize = 1024 * 1024 + 64 * 1024;
@@ -76,6 +74,45 @@ pub trait SyncTransport: Debug + Send + Sync + 'static {
         &self,
         handler: Arc<dyn SyncHandler>,
     ) -> Result<Box<dyn ServerHandle>, TransportError>;
+}
+
+/// What every transport looks at before it sends a request: whether the address is one of its own
+/// (clause T8), and whether the request is within [`MAX_REQUEST_BYTES`] (clause T4).
+///
+/// ```
+/// use eidetica_transport::{
+///     MAX_REQUEST_BYTES, MemoryNetwork, MemoryTransport, PeerAddress, TransportErrorKind,
+///     check_request,
+/// };
+///
+/// let transport = MemoryTransport::new(&MemoryNetwork::new());
+/// let bob: PeerAddress = "memory://bob".parse()?;
+/// assert!(check_request(&transport, &bob.address, b"hello").is_ok());
+/// let long = check_request(&transport, &bob.address, &vec![0; MAX_REQUEST_BYTES + 1]);
+/// assert_eq!(long.unwrap_err().kind(), TransportErrorKind::TooLarge);
+/// # Ok::<(), eidetica_transport::AddressError>(())
+/// ```
+///
+/// # Errors
+/// [`TransportErrorKind::Address`] or [`TransportErrorKind::TooLarge`].
+pub fn check_request(
+    transport: &dyn SyncTransport,
+    to: &Address,
+    request: &[u8],
+) -> Result<(), TransportError> {
+    if !transport.can_handle_address(to) {
+        let name = transport.transport_type();
+        let message =
+            format!("not an address of this transport. transport=`{name}` address=`{to}`");
+        return Err(TransportError::new(TransportErrorKind::Address, message));
+    }
+    let bytes = request.len();
+    if bytes > MAX_REQUEST_BYTES {
+        let message =
+            format!("the request is over the limit. bytes=`{bytes}` limit=`{MAX_REQUEST_BYTES}`");
+        return Err(TransportError::new(TransportErrorKind::TooLarge, message));
+    }
+    Ok(())
 }
 
 /// A server that runs until stopped or dropped.

@@ -10,7 +10,7 @@ pub use crate::{
     address::{Address, AddressError, PeerAddress},
     contract::{
         FrameStream, MAX_FRAME_BYTES, MAX_REQUEST_BYTES, ServerHandle, SyncHandler, SyncTransport,
-        TransportContext,
+        TransportContext, check_request,
     },
     error::{TransportError, TransportErrorKind},
     limit::{Buckets, LimitCounter, Origin, Place, Places, Rate, TokenBucket},

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Address, FrameStream, MAX_REQUEST_BYTES, PeerAddress, ServerHandle, SyncHandler, SyncTransport,
-    TransportContext, TransportError, TransportErrorKind,
+    Address, FrameStream, PeerAddress, ServerHandle, SyncHandler, SyncTransport, TransportContext,
+    TransportError, TransportErrorKind, check_request,
     memory::exchange::{Exchange, Ticket},
 };
 
@@ -159,17 +159,7 @@ impl SyncTransport for MemoryTransport {
         to: &PeerAddress,
         request: Bytes,
     ) -> Result<FrameStream, TransportError> {
-        if !self.can_handle_address(&to.address) {
-            let message = format!("not an in-memory address: address=`{}`", to.address);
-            return Err(TransportError::new(TransportErrorKind::Address, message));
-        }
-        if request.len() > MAX_REQUEST_BYTES {
-            let message = format!(
-                "request over the limit: bytes={} limit={MAX_REQUEST_BYTES}",
-                request.len()
-            );
-            return Err(TransportError::new(TransportErrorKind::TooLarge, message));
-        }
+        check_request(self, &to.address, &request)?;
         let context = TransportContext {
             transport: SCHEME,
             remote_address: Some(self.caller.clone()),

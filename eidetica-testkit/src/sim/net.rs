@@ -19,8 +19,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica_sync::Timer;
 use eidetica_transport::{
-    Address, FrameStream, MAX_REQUEST_BYTES, PeerAddress, ServerHandle, SyncHandler, SyncTransport,
-    TransportError, TransportErrorKind,
+    Address, FrameStream, PeerAddress, ServerHandle, SyncHandler, SyncTransport, TransportError,
+    TransportErrorKind, check_request,
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -304,14 +304,7 @@ impl SyncTransport for SimTransport {
         to: &PeerAddress,
         request: Bytes,
     ) -> Result<FrameStream, TransportError> {
-        if !self.can_handle_address(&to.address) {
-            let message = format!("not a simulated address. address=`{}`", to.address);
-            return Err(TransportError::new(TransportErrorKind::Address, message));
-        }
-        if request.len() > MAX_REQUEST_BYTES {
-            let message = format!("request over the limit. bytes=`{}`", request.len());
-            return Err(TransportError::new(TransportErrorKind::TooLarge, message));
-        }
+        check_request(self, &to.address, &request)?;
         let answer = exchange::begin(self, to.address.rest(), request).await;
         if !self.life.is_alive() {
             std::future::pending::<()>().await;
