@@ -6,7 +6,7 @@ use bytes::Bytes;
 use eidetica::{
     Instance,
     sync::{Answer, ChannelIdentity, Request, SecureClient},
-    transport::{MemoryNetwork, MemoryTransport, PeerAddress},
+    transport::{MemoryNetwork, MemoryTransport, PeerAddress, SyncTransport},
 };
 
 /// Every frame of the answer to a request, made with a device's key.
@@ -16,20 +16,20 @@ pub(crate) async fn ask(
     to: &PeerAddress,
     request: &Request,
 ) -> Vec<Answer> {
-    ask_bytes(device, network, to, request.encode()).await
+    ask_over(&MemoryTransport::new(network), device, to, request.encode()).await
 }
 
-/// Every frame of the answer to any bytes at all.
-pub(crate) async fn ask_bytes(
+/// Every frame of the answer to any bytes at all, over any transport; QUIC must have been made with
+/// the device's key.
+pub(crate) async fn ask_over(
+    transport: &dyn SyncTransport,
     device: &Instance,
-    network: &MemoryNetwork,
     to: &PeerAddress,
     request: Bytes,
 ) -> Vec<Answer> {
     let identity = ChannelIdentity::generate(device.storage().device_key()).unwrap();
-    let client = SecureClient::new(identity);
-    let transport = MemoryTransport::new(network);
-    let (_, mut frames) = client.request(&transport, to, request).await.unwrap();
+    let client = SecureClient::new(identity).with_proving_transport("quic");
+    let (_, mut frames) = client.request(transport, to, request).await.unwrap();
     let mut answers = Vec::new();
     while let Some(frame) = poll_fn(|cx| frames.as_mut().poll_next(cx)).await {
         answers.push(Answer::decode(&frame.unwrap()).unwrap());

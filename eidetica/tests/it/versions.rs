@@ -14,9 +14,13 @@ use eidetica::{
     transport::{FrameStream, MemoryNetwork, MemoryTransport, ServerHandle, SyncTransport},
 };
 use eidetica_transport_http::{HttpConfig, HttpTransport};
+use eidetica_transport_quic::QuicTransport;
 use futures_core::Stream;
 
-use crate::{background::in_time, raw::ask_bytes};
+use crate::{background::in_time, raw::ask_over};
+
+/// Every transport there is.
+const TRANSPORTS: [&str; 3] = ["memory", "http", "quic"];
 
 const LOWER: VersionRange = VersionRange { min: 0, max: 0 };
 const HIGHER: VersionRange = VersionRange { min: 2, max: 3 };
@@ -53,9 +57,13 @@ async fn scene(kind: &str, frame: Bytes) -> (Box<dyn ServerHandle>, PeerAddress,
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = match kind {
         "memory" => MemoryTransport::new(&network).start_server(handler).await,
-        _ => {
+        "http" => {
             let config = HttpConfig::new().with_listen(any_port);
             HttpTransport::new(config).start_server(handler).await
+        }
+        _ => {
+            let transport = QuicTransport::new(&key).with_listen(any_port);
+            transport.start_server(handler).await
         }
     };
     let server = server.unwrap();
@@ -73,7 +81,7 @@ fn speaks(range: VersionRange) -> Bytes {
 
 #[tokio::test]
 async fn a_peer_that_speaks_only_lower_or_only_higher_versions_is_told_with_both_ranges() {
-    for kind in ["memory", "http"] {
+    for kind in TRANSPORTS {
         for theirs in [LOWER, HIGHER] {
             let (_server, at, device) = scene(kind, speaks(theirs)).await;
             let database = DatabaseId::from_bytes([5; 32]);
@@ -93,16 +101,18 @@ async fn a_peer_that_speaks_only_lower_or_only_higher_versions_is_told_with_both
 
 #[tokio::test]
 async fn in_the_background_such_a_peer_needs_an_upgrade() {
-    let (_server, at, device) = scene("http", speaks(HIGHER)).await;
-    let database = DatabaseId::from_bytes([5; 32]);
-    let registered = device.sync().register_sync_peer(database, &at).await;
-    let mut handle = registered.unwrap();
-    let needs = |status: &SyncStatus| matches!(status, SyncStatus::NeedsUpgrade { .. });
-    let status = in_time("it needs an upgrade", handle.wait_for(needs)).await;
-    let SyncStatus::NeedsUpgrade { reason } = status else {
-        panic!("{status:?}");
-    };
-    assert!(reason.contains("`2..=3`"), "{reason}");
+    for kind in TRANSPORTS {
+        let (_server, at, device) = scene(kind, speaks(HIGHER)).await;
+        let database = DatabaseId::from_bytes([5; 32]);
+        let registered = device.sync().register_sync_peer(database, &at).await;
+        let mut handle = registered.unwrap();
+        let needs = |status: &SyncStatus| matches!(status, SyncStatus::NeedsUpgrade { .. });
+        let status = in_time("it needs an upgrade", handle.wait_for(needs)).await;
+        let SyncStatus::NeedsUpgrade { reason } = status else {
+            panic!("{status:?}");
+        };
+        assert!(reason.contains("`2..=3`"), "{kind}: {reason}");
+    }
 }
 
 #[tokio::test]
@@ -113,63 +123,103 @@ async fn a_peer_that_claims_a_version_that_was_not_offered_or_says_what_nobody_k
         listen: Vec::new(),
     });
     for frame in [claims.encode(), Bytes::from_static(&[250, 1, 2])] {
-        let (_server, at, device) = scene("memory", frame).await;
-        let error = device.sync().connect_to_peer(&at).await.unwrap_err();
-        assert_eq!(error.kind(), SyncErrorKind::Protocol, "{error}");
+        for kind in TRANSPORTS {
+            let (_server, at, device) = scene(kind, frame.clone()).await;
+            let error = device.sync().connect_to_peer(&at).await.unwrap_err();
+            assert_eq!(error.kind(), SyncErrorKind::Protocol, "{kind}: {error}");
+        }
     }
 }
 
-/// Asks a device as a peer would that speaks something else.
-async fn asked(request: Bytes) -> Answer {
-    let network = MemoryNetwork::new();
-    let transport = MemoryTransport::new(&network);
-    let device = Instance::builder().transport(Arc::new(transport));
-    let device = device.open().await.unwrap();
-    let at = device.sync().accept_connections("memory").await.unwrap();
-    let asker = Instance::builder().open().await.unwrap();
-    let mut answers = ask_bytes(&asker, &network, &at[0], request).await;
-    assert_eq!(answers.len(), 1, "{answers:?}");
-    answers.remove(0)
+/// A device that is asked, over any transport, as by peers that speak something else.
+struct Asked {
+    _device: Instance,
+    asker: Instance,
+    transport: Box<dyn SyncTransport>,
+    at: PeerAddress,
 }
 
-fn hello(versions: VersionRange, capabilities: &[&str]) -> Request {
-    Request::Hello(Hello {
+impl Asked {
+    async fn over(kind: &str) -> Self {
+        let network = MemoryNetwork::new();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let device = Instance::builder()
+            .listen_http(any_port)
+            .listen_quic(any_port)
+            .transport(Arc::new(MemoryTransport::new(&network)));
+        let device = device.open().await.unwrap();
+        let at = device.sync().accept_connections(kind).await.unwrap();
+        let asker = Instance::builder().open().await.unwrap();
+        Self {
+            _device: device,
+            transport: match kind {
+                "memory" => Box::new(MemoryTransport::new(&network)),
+                "http" => Box::new(HttpTransport::new(HttpConfig::new())),
+                _ => Box::new(QuicTransport::new(asker.storage().device_key())),
+            },
+            asker,
+            at: at[0].clone(),
+        }
+    }
+
+    async fn answer(&self, request: impl Into<Bytes>) -> Answer {
+        let answers = ask_over(&*self.transport, &self.asker, &self.at, request.into());
+        let mut answers = answers.await;
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        answers.remove(0)
+    }
+}
+
+fn hello(versions: VersionRange, capabilities: &[&str]) -> Bytes {
+    let hello = Request::Hello(Hello {
         versions,
         capabilities: capabilities.iter().map(ToString::to_string).collect(),
         listen: Vec::new(),
-    })
+    });
+    hello.encode()
 }
 
 #[tokio::test]
 async fn who_offers_no_version_in_common_is_told_which_there_are() {
     let refusal = Answer::Refused(Refusal::Versions(SUPPORTED_VERSIONS));
-    for range in [LOWER, HIGHER] {
-        assert_eq!(asked(hello(range, &[]).encode()).await, refusal);
-    }
-    // A request other than a greeting, in a version of its own.
-    let mut ping = Request::Ping.encode().to_vec();
-    for version in [0, 2] {
-        ping[0] = version;
-        assert_eq!(asked(ping.clone().into()).await, refusal);
+    for kind in TRANSPORTS {
+        let asked = Asked::over(kind).await;
+        for range in [LOWER, HIGHER] {
+            assert_eq!(asked.answer(hello(range, &[])).await, refusal, "{kind}");
+        }
+        // A request other than a greeting, in a version of its own.
+        let mut ping = Request::Ping.encode().to_vec();
+        for version in [0, 2] {
+            ping[0] = version;
+            assert_eq!(asked.answer(ping.clone()).await, refusal, "{kind}");
+        }
     }
 }
 
 #[tokio::test]
 async fn the_highest_version_in_common_is_used_and_unknown_capabilities_are_left_aside() {
     let wide = VersionRange { min: 0, max: 9 };
-    let answer = asked(hello(wide, &["telepathy", "time travel"]).encode()).await;
-    let Answer::Hello(answer) = answer else {
-        panic!("{answer:?}");
-    };
-    assert_eq!(answer.version, SUPPORTED_VERSIONS.max);
+    for kind in TRANSPORTS {
+        let asked = Asked::over(kind).await;
+        let answer = asked
+            .answer(hello(wide, &["telepathy", "time travel"]))
+            .await;
+        let Answer::Hello(answer) = answer else {
+            panic!("{kind}: {answer:?}");
+        };
+        assert_eq!(answer.version, SUPPORTED_VERSIONS.max, "{kind}");
+    }
 }
 
 #[tokio::test]
 async fn an_unknown_request_is_answered_as_such() {
     let unsupported = Answer::Refused(Refusal::Unsupported);
-    for number in [7, 9, 200, 255] {
-        let mut request = Request::Unknown(number).encode().to_vec();
-        request.extend_from_slice(b"whatever it says");
-        assert_eq!(asked(request.into()).await, unsupported);
+    for kind in TRANSPORTS {
+        let asked = Asked::over(kind).await;
+        for number in [7, 9, 200, 255] {
+            let mut request = Request::Unknown(number).encode().to_vec();
+            request.extend_from_slice(b"whatever it says");
+            assert_eq!(asked.answer(request).await, unsupported, "{kind}");
+        }
     }
 }
