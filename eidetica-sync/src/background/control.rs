@@ -20,7 +20,7 @@ impl Sync {
     /// up to date, until [`Sync::stop`]. To be asked for after each start of the program.
     ///
     /// # Errors
-    /// The backend failed.
+    /// The backend failed; it is started all the same, and begins once the backend can be read.
     ///
     /// # Cancel safety
     /// It starts or not.

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use eidetica_core::{DatabaseId, PublicKey};
@@ -30,6 +30,8 @@ const COMMANDS: usize = 64;
 const TOLD: usize = 16;
 /// How long a task may take to answer, beside what exchanges may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long after rows could not be read they are read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the supervisor is told.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub(crate) struct BackgroundSync {
     context: Arc<Context>,
     commands: mpsc::Receiver<Command>,
     peers: BTreeMap<PublicKey, Peer>,
+    /// When the rows, which could not be read, are read again.
+    again_at: Option<Instant>,
     /// Ends with this.
     _joins: JoinSet<()>,
 }
@@ -75,6 +79,7 @@ impl BackgroundSync {
             context,
             commands,
             peers: BTreeMap::new(),
+            again_at: None,
             _joins: joins,
         };
         tokio::spawn(supervisor.run());
@@ -88,9 +93,11 @@ impl BackgroundSync {
                 biased;
                 command = self.commands.recv() => command,
                 () = context.links.peers().changed() => {
-                    if let Err(error) = self.adopt().await {
-                        tracing::error!(%error, "what is known of peers cannot be read");
-                    }
+                    self.follow().await;
+                    continue;
+                }
+                () = context.sleep_until(self.again_at) => {
+                    self.follow().await;
                     continue;
                 }
             };
@@ -118,9 +125,22 @@ impl BackgroundSync {
         }
     }
 
-    /// Makes the tasks those that the rows ask for.
+    /// Adopts what nobody waits for.
+    async fn follow(&mut self) {
+        if let Err(error) = self.adopt().await {
+            tracing::error!(%error, "what is known of peers cannot be read");
+        }
+    }
+
+    /// Makes the tasks those that the rows ask for, or will do so when the rows can be read.
     async fn adopt(&mut self) -> Result<(), SyncError> {
-        let plans = self.plans().await?;
+        let plans = self.plans().await;
+        self.again_at = plans.is_err().then(|| self.context.now() + READ_AGAIN);
+        self.set_tasks(plans?).await;
+        Ok(())
+    }
+
+    async fn set_tasks(&mut self, plans: BTreeMap<PublicKey, Plan>) {
         let at = self.context.storage.now();
         self.peers.retain(|key, _| {
             let is_wanted = plans.contains_key(key);
@@ -154,7 +174,6 @@ impl BackgroundSync {
         };
         // Whoever is slower takes the plan a little later.
         let _ = within(&*self.context.config.timer, LAST_WORDS, all).await;
-        Ok(())
     }
 
     /// What is wanted of each peer.

@@ -12,4 +12,5 @@ mod sim;
 mod slow_line;
 mod ticket;
 mod unreachable;
+mod unreadable;
 mod wire;

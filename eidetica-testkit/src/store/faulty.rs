@@ -25,7 +25,7 @@ pub enum Fault {
     AcknowledgementLost,
 }
 
-/// A backend that fails the commits it is told to, and knows what a loss of power would leave.
+/// A backend that fails the commits and reads it is told to, and knows what a loss of power would leave.
 #[derive(Debug)]
 pub struct FaultyBackend<B> {
     inner: B,
@@ -33,6 +33,7 @@ pub struct FaultyBackend<B> {
     durable: Mutex<Option<Box<dyn Snapshot>>>,
     commits: AtomicU64,
     is_cut_off: AtomicBool,
+    is_unreadable: AtomicBool,
     faults: Mutex<BTreeMap<u64, Fault>>,
 }
 
@@ -44,6 +45,7 @@ impl<B: Backend> FaultyBackend<B> {
             durable: Mutex::default(),
             commits: AtomicU64::new(0),
             is_cut_off: AtomicBool::new(false),
+            is_unreadable: AtomicBool::new(false),
             faults: Mutex::default(),
         }
     }
@@ -64,6 +66,11 @@ impl<B: Backend> FaultyBackend<B> {
     /// Lets every commit and flush fail from now on: whoever still writes has been killed.
     pub fn cut_off(&self) {
         self.is_cut_off.store(true, Ordering::SeqCst);
+    }
+
+    /// Sets whether snapshots fail; those that were taken can be read on.
+    pub fn set_unreadable(&self, is_unreadable: bool) {
+        self.is_unreadable.store(is_unreadable, Ordering::SeqCst);
     }
 
     /// Commits asked for so far, failed ones included.
@@ -144,13 +151,16 @@ async fn everything(snapshot: &dyn Snapshot) -> Result<WriteBatch, StoreError> {
 }
 
 fn injected(kind: StoreErrorKind) -> StoreError {
-    StoreError::new(kind, "the commit fails as the test told it to")
+    StoreError::new(kind, "the backend fails as the test told it to")
 }
 
 #[async_trait]
 impl<B: Backend> Backend for FaultyBackend<B> {
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.inner.snapshot().await
+        match self.is_unreadable.load(Ordering::SeqCst) {
+            false => self.inner.snapshot().await,
+            true => Err(injected(StoreErrorKind::Engine)),
+        }
     }
 
     async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
