@@ -12,6 +12,12 @@ use crate::{Key, KeyRange, Space, StoreError, StoreErrorKind};
 pub const CURSOR_ROWS: &[u8] = b"cursor/";
 /// Names of rows in `sys` that a database's number follows.
 const NUMBERED: [&[u8]; 4] = [b"auth/", b"checkpoint/", b"rejudge/", b"void/"];
+/// Follows a view's name in the keys of its rows.
+const ROWS: u8 = 0;
+/// Follows a view's name in the keys of the rows of its indexes.
+const INDEXES: u8 = 1;
+/// Follows a view's name in the keys of the rows of its checkpoints.
+const CHECKPOINTS: u8 = 2;
 /// The version of this layout; checked at open.
 pub(crate) const FORMAT: u32 = 1;
 /// Tips kept in the head row; more have rows of their own.
@@ -223,17 +229,12 @@ pub(crate) fn generation_key(
     kind: &Kind,
     generation: u32,
 ) -> Vec<u8> {
-    let mut key = view_name(n, store, kind);
-    key.push(0);
-    key.extend_from_slice(&generation.to_be_bytes());
-    key
+    view_part(n, store, kind, ROWS, &generation.to_be_bytes())
 }
 
 /// The beginning of the keys of a view's checkpoints; an arrival and a row's key follow.
 pub(crate) fn checkpoints_key(n: DatabaseNo, store: &StoreName, kind: &Kind) -> Vec<u8> {
-    let mut key = view_name(n, store, kind);
-    key.push(2);
-    key
+    view_part(n, store, kind, CHECKPOINTS, &[])
 }
 
 /// The beginning of the keys of one checkpoint; a row's key follows.
@@ -243,9 +244,7 @@ pub(crate) fn checkpoint_key(
     kind: &Kind,
     at: Arrival,
 ) -> Vec<u8> {
-    let mut key = checkpoints_key(n, store, kind);
-    key.extend_from_slice(&at.0.to_be_bytes());
-    key
+    view_part(n, store, kind, CHECKPOINTS, &at.0.to_be_bytes())
 }
 
 /// What is known of the checkpoints of a view, in order of arrival.
@@ -290,9 +289,14 @@ pub(crate) fn indexes_key(
     kind: &Kind,
     generation: u32,
 ) -> Vec<u8> {
+    view_part(n, store, kind, INDEXES, &generation.to_be_bytes())
+}
+
+/// The beginning of the keys of one part of what is kept of a view.
+fn view_part(n: DatabaseNo, store: &StoreName, kind: &Kind, part: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = view_name(n, store, kind);
-    key.push(1);
-    key.extend_from_slice(&generation.to_be_bytes());
+    key.push(part);
+    key.extend_from_slice(rest);
     key
 }
 

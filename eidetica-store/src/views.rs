@@ -68,11 +68,6 @@ impl OpenView {
         self.view.changed_bytes() + self.view.changed_rows() * each
     }
 
-    /// Whether its rows are in the backend, not all in memory.
-    pub(crate) fn is_stored(&self) -> bool {
-        self.stored.is_some()
-    }
-
     /// Loads a range if it is not in memory. What the look at its first rows tells of those
     /// behind it is kept too: where new rows stand behind all others, one look is for all.
     pub(crate) async fn load(

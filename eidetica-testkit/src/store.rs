@@ -1,11 +1,13 @@
 //! Owns the conformance suite of `Backend`: what an implementer calls and hands in. The cases
-//! are in the modules below, and so is a backend that fails on purpose.
+//! are in the modules below, and so are backends that fail on purpose and that
+//! are watched.
 
 pub mod cases;
 mod disk;
 mod faulty;
 mod folder;
 mod kill;
+mod tapped;
 
 use std::{
     fmt,
@@ -22,6 +24,7 @@ use self::folder::Folder;
 pub use self::{
     disk::{Lost, SECTOR, SimFile},
     faulty::{Fault, FaultyBackend},
+    tapped::{Tap, TappedBackend},
 };
 
 /// A case that has not ended by then has failed.

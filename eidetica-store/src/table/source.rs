@@ -105,7 +105,7 @@ impl<'a> Source<'a> {
         view: &'a OpenView,
     ) -> Result<Self, StoreError> {
         let mut source = Self::stored(database, store, Held::Lent(snapshot)).await?;
-        if !view.is_stored() {
+        if view.prefix().is_none() {
             source.rows = Rows::Memory(Held::Lent(view));
         }
         Ok(source)

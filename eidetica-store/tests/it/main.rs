@@ -13,6 +13,7 @@ mod dump;
 mod durable;
 mod faults;
 mod feed;
+mod gate;
 mod golden;
 mod history;
 mod ingest;

@@ -12,10 +12,13 @@ use std::{
 
 use async_trait::async_trait;
 use eidetica_store::{
-    Backend, BackendLimits, Database, Durability, Key, MemoryBackend, RedbBackend, RedbOptions,
-    Snapshot, Space, StorageOptions, StoreError, Write, WriteBatch,
+    Backend, Database, MemoryBackend, RedbBackend, RedbOptions, Space, StorageOptions, Write,
+    WriteBatch,
 };
-use eidetica_testkit::arb::history::{DeviceHistory, device_histories};
+use eidetica_testkit::{
+    arb::history::{DeviceHistory, device_histories},
+    store::{Tap, TappedBackend},
+};
 use proptest::{
     collection::vec,
     prelude::{Strategy, any},
@@ -135,13 +138,11 @@ fn every_order_and_batching_gives_the_view_that_the_oracle_computes() {
 
 #[test]
 fn rows_that_are_removed_without_being_loaded_leave_the_view_that_the_oracle_computes() {
-    let removed = Arc::new(AtomicUsize::new(0));
+    let removed = Arc::new(Ranges::default());
     hold(320, |history, deliveries| {
         block_on(async {
-            let backend = Arc::new(Counting {
-                inner: MemoryBackend::new(),
-                ranges: Arc::clone(&removed),
-            });
+            let backend = TappedBackend::new(MemoryBackend::new(), Arc::clone(&removed));
+            let backend = Arc::new(backend);
             let options = StorageOptions::default().with_cleared_rows(0);
             let storage = open_with(backend, options).await;
             let database = storage.attach(history.database()).await.unwrap();
@@ -154,39 +155,19 @@ fn rows_that_are_removed_without_being_loaded_leave_the_view_that_the_oracle_com
             same("findings", &storage.doctor().await.unwrap(), &Vec::new())
         })
     });
-    assert!(removed.load(Ordering::Relaxed) > 500, "{removed:?}");
+    assert!(removed.0.load(Ordering::Relaxed) > 500, "{removed:?}");
 }
 
-/// A backend that counts the ranges of view rows that are removed.
-#[derive(Debug)]
-struct Counting {
-    inner: MemoryBackend,
-    ranges: Arc<AtomicUsize>,
-}
+/// Counts the ranges of view rows that are removed.
+#[derive(Debug, Default)]
+struct Ranges(AtomicUsize);
 
 #[async_trait]
-impl Backend for Counting {
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.inner.snapshot().await
-    }
-
-    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+impl Tap for Ranges {
+    async fn before(&self, batch: &WriteBatch) {
         let is_range = |write: &&Write| matches!(write, Write::RemoveRange(range) if range.space == Space::View);
         let ranges = batch.writes().iter().filter(is_range).count();
-        self.ranges.fetch_add(ranges, Ordering::Relaxed);
-        self.inner.commit(batch, durability).await
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
-    }
-
-    async fn changed(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.changed(key).await
-    }
-
-    fn limits(&self) -> BackendLimits {
-        self.inner.limits()
+        self.0.fetch_add(ranges, Ordering::Relaxed);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     entries::{CHUNK, Chain, grant, ingest, open, storage},
     measure::Measure,
     process::{self, Other, Usage},
-    raw::{Raw, Recorder},
+    raw::{Raw, record},
 };
 
 /// Entries of the short bootstrap.
@@ -124,10 +124,10 @@ async fn raw(folder: &Path, served: &Path, database: DatabaseId) -> Outcome<Dura
         .await?
         .difference(&[], Arrival(0))
         .await?;
-    let recorder = Recorder::open(&folder.join("recorded.redb"))?;
+    let recorder = record(&folder.join("recorded.redb"))?;
     let storage = storage(recorder.clone()).await?;
     let replica = storage.attach(database).await?;
-    recorder.take();
+    recorder.tap().take();
     let raw = Raw::open(&folder.join("raw.redb"))?;
     let mut took = Duration::ZERO;
     loop {
@@ -137,7 +137,7 @@ async fn raw(folder: &Path, served: &Path, database: DatabaseId) -> Outcome<Dura
         }
         let chunk = chunk.into_iter().map(|(_, entry)| entry).collect();
         ingest(&replica, chunk).await?;
-        took += raw.write(&recorder.take())?;
+        took += raw.write(&recorder.tap().take())?;
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     entries::{STORE, grow, storage},
     measure::Measure,
     process::own_cpu,
-    raw::{Raw, Recorder},
+    raw::{Raw, record},
 };
 
 /// Lengths of history, as far as they are within what was asked for.
@@ -84,7 +84,7 @@ pub(crate) async fn prepare(folder: &Path, length: u64, places: u64) -> Outcome<
 
 /// Lets both sides commit by turns.
 pub(crate) async fn commit(folder: &Path, id: DatabaseId) -> Outcome<Took> {
-    let recorder = Recorder::open(&folder.join(OURS))?;
+    let recorder = record(&folder.join(OURS))?;
     let raw = Raw::open(&folder.join(RAW))?;
     let storage = storage(recorder.clone()).await?;
     let database = storage.database(id).await?;
@@ -96,7 +96,7 @@ pub(crate) async fn commit(folder: &Path, id: DatabaseId) -> Outcome<Took> {
             write(&database, turn * COMMITS + i).await?;
         }
         let (ours, our_cpu) = (began.elapsed(), own_cpu()? - cpu);
-        let batches = recorder.take();
+        let batches = recorder.tap().take();
         let cpu = own_cpu()?;
         let raw = raw.write(&batches)?;
         if turn > 0 {

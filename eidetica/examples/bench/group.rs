@@ -13,7 +13,7 @@ use crate::{
     Outcome, commits,
     entries::storage,
     measure::Measure,
-    raw::{Raw, Recorder},
+    raw::{Raw, record},
 };
 
 /// Tasks that write side by side.
@@ -27,7 +27,7 @@ const RATIO: f64 = 0.5;
 
 pub(crate) async fn measure() -> Outcome<Vec<Measure>> {
     let folder = tempfile::tempdir()?;
-    let recorder = Recorder::open(&folder.path().join("ours.redb"))?;
+    let recorder = record(&folder.path().join("ours.redb"))?;
     let raw = Raw::open(&folder.path().join("raw.redb"))?;
     let storage = storage(recorder.clone()).await?;
     let database = storage.create_database("bench").await?;
@@ -37,7 +37,7 @@ pub(crate) async fn measure() -> Outcome<Vec<Measure>> {
         let began = Instant::now();
         write(&database, turn).await?;
         let took = began.elapsed();
-        let batches = regrouped(recorder.take());
+        let batches = regrouped(recorder.tap().take());
         let raw_took = raw.write(&batches)?;
         if turn > 0 {
             ours += took;

@@ -4,15 +4,13 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use eidetica::store::{
-    Backend, BackendLimits, Durability, Key, RedbBackend, RedbOptions, Snapshot, Space, StoreError,
-    Write, WriteBatch,
-};
+use eidetica::store::{Key, RedbBackend, RedbOptions, Space, Write, WriteBatch};
+use eidetica_testkit::store::{Tap, TappedBackend};
 use redb::TableDefinition;
 use tokio::time::Instant;
 
@@ -22,51 +20,32 @@ use crate::Outcome;
 const CACHE_BYTES: usize = 64 << 20;
 
 /// The redb backend, keeping a copy of every batch.
-#[derive(Debug)]
-pub(crate) struct Recorder {
-    inner: RedbBackend,
-    batches: Mutex<Vec<WriteBatch>>,
+type Recorder = TappedBackend<RedbBackend, Batches>;
+
+/// The batches committed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Batches(Mutex<Vec<WriteBatch>>);
+
+pub(crate) fn record(file: &Path) -> Outcome<Arc<Recorder>> {
+    let backend = RedbBackend::open(file, RedbOptions::default())?;
+    Ok(Arc::new(Recorder::new(backend, Batches::default())))
 }
 
-impl Recorder {
-    pub(crate) fn open(file: &Path) -> Outcome<Arc<Self>> {
-        Ok(Arc::new(Self {
-            inner: RedbBackend::open(file, RedbOptions::default())?,
-            batches: Mutex::default(),
-        }))
-    }
-
+impl Batches {
     /// Hands out the batches committed since the last call.
     pub(crate) fn take(&self) -> Vec<WriteBatch> {
-        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *batches)
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<WriteBatch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
-impl Backend for Recorder {
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.inner.snapshot().await
-    }
-
-    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
-        self.batches
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(batch.clone());
-        self.inner.commit(batch, durability).await
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
-    }
-
-    async fn changed(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.changed(key).await
-    }
-
-    fn limits(&self) -> BackendLimits {
-        self.inner.limits()
+impl Tap for Batches {
+    async fn before(&self, batch: &WriteBatch) {
+        self.lock().push(batch.clone());
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     Outcome,
     entries::{STORE, storage},
     measure::Measure,
-    raw::{Raw, Recorder},
+    raw::{Raw, record},
     sqlite::Sqlite,
 };
 
@@ -27,13 +27,13 @@ pub(crate) async fn measure(most: u64) -> Outcome<Vec<Measure>> {
     let rows = usize::try_from(most)?.max(ROWS_AN_ENTRY);
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("read.redb");
-    let recorder = Recorder::open(&file)?;
+    let recorder = record(&file)?;
     let storage = storage(recorder.clone()).await?;
     let database = storage.create_database("bench").await?;
     let mut keys = Vec::with_capacity(rows);
     for first in (0..rows).step_by(ROWS_AN_ENTRY) {
         fill(&database, first).await?;
-        keys.extend(recorder.take().iter().flat_map(view_keys));
+        keys.extend(recorder.tap().take().iter().flat_map(view_keys));
     }
     let read: Vec<_> = (0..READS).map(|i| i * STRIDE % rows).collect();
 

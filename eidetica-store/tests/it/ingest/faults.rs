@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use eidetica_core::Arrival;
-use eidetica_store::{
-    Backend, BackendLimits, Database, Durability, Key, MemoryBackend, Offer, Snapshot, Space,
-    StoreError, StoreErrorKind, WriteBatch,
-};
+use eidetica_store::{Database, Key, MemoryBackend, Offer, Space, StoreErrorKind, WriteBatch};
 use eidetica_testkit::{
     arb::history::{DeviceHistory, device_histories},
     entries::database_of,
@@ -18,10 +14,12 @@ use proptest::{
     prelude::any,
     test_runner::{Config, TestCaseError, TestRunner},
 };
-use tokio::sync::Semaphore;
 
 use super::{two_writers, write};
-use crate::support::{block_on, dump, empty, ids, offer, open};
+use crate::{
+    gate::gated,
+    support::{block_on, dump, empty, ids, offer, open},
+};
 
 /// Offers a history in parts, each again until it is taken.
 async fn insist(history: &DeviceHistory, order: &[usize], database: &Database) -> u64 {
@@ -101,44 +99,12 @@ fn rows_of_the_caller_are_committed_with_the_entries_or_not_at_all() {
     });
 }
 
-/// A backend whose commits wait at a gate.
-#[derive(Debug)]
-struct GatedBackend {
-    inner: MemoryBackend,
-    gate: Semaphore,
-}
-
-#[async_trait]
-impl Backend for GatedBackend {
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.inner.snapshot().await
-    }
-
-    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
-        self.gate.acquire().await.unwrap().forget();
-        self.inner.commit(batch, durability).await
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
-    }
-
-    async fn changed(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.changed(key).await
-    }
-
-    fn limits(&self) -> BackendLimits {
-        self.inner.limits()
-    }
-}
-
 #[test]
 fn nobody_sees_an_entry_before_it_is_committed() {
     let (root, admin, _) = two_writers();
     let entry = write(&admin, &[&root], "a", 1);
     block_on(async {
-        let (inner, gate) = (MemoryBackend::new(), Semaphore::new(2));
-        let backend = Arc::new(GatedBackend { inner, gate });
+        let backend = gated(2);
         let storage = open(backend.clone()).await;
         let database = storage.attach(database_of(&root)).await.unwrap();
         offer(&database, vec![root.clone()]).await;
@@ -151,7 +117,7 @@ fn nobody_sees_an_entry_before_it_is_committed() {
             assert_eq!(seen.remaining(), 1);
             let error = database.at(&[id]).await.unwrap_err();
             assert_eq!(*error.kind(), StoreErrorKind::NotFound);
-            backend.gate.add_permits(1);
+            backend.tap().let_through(1);
         };
         tokio::join!(biased; offer(&database, vec![entry.clone()]), look);
         assert_eq!(database.frontier().tips, ids(&[entry]));
@@ -164,8 +130,7 @@ fn an_ingest_that_is_dropped_half_way_is_whole_or_nothing() {
     let entry = write(&admin, &[&root], "a", 1);
     let other = write(&admin, &[&root], "b", 2);
     block_on(async {
-        let (inner, gate) = (MemoryBackend::new(), Semaphore::new(2));
-        let backend = Arc::new(GatedBackend { inner, gate });
+        let backend = gated(2);
         let storage = open(backend.clone()).await;
         let database = storage.attach(database_of(&root)).await.unwrap();
         offer(&database, vec![root]).await;
@@ -174,7 +139,7 @@ fn an_ingest_that_is_dropped_half_way_is_whole_or_nothing() {
             _ = offer(&database, vec![entry.clone()]) => panic!("the gate is closed"),
             () = std::future::ready(()) => {}
         }
-        backend.gate.add_permits(8);
+        backend.tap().let_through(8);
         assert_eq!(offer(&database, vec![other.clone()]).await.stored, 1);
         assert_eq!(database.frontier().tips, ids(&[other]));
         assert_eq!(offer(&database, vec![entry]).await.stored, 1);

@@ -10,10 +10,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eidetica_store::{
-    Backend, BackendLimits, Database, Durability, Index, IndexRange, Key, MemoryBackend, Snapshot,
-    StoreError, WriteBatch,
-};
+use eidetica_store::{Database, Index, IndexRange, MemoryBackend, WriteBatch};
+use eidetica_testkit::store::{Tap, TappedBackend};
 
 use crate::support::{block_on, memory, offer, open};
 
@@ -24,36 +22,18 @@ const MOST: usize = 25 << 20;
 
 type Fields = BTreeMap<String, String>;
 
-/// A backend in memory that knows the largest batch it was given.
+/// Knows the bytes of the batches that were committed.
 #[derive(Debug, Default)]
 struct Scales {
-    inner: MemoryBackend,
     largest: AtomicUsize,
     all: AtomicUsize,
 }
 
 #[async_trait]
-impl Backend for Scales {
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.inner.snapshot().await
-    }
-
-    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+impl Tap for Scales {
+    async fn before(&self, batch: &WriteBatch) {
         self.largest.fetch_max(batch.bytes(), Ordering::SeqCst);
         self.all.fetch_add(batch.bytes(), Ordering::SeqCst);
-        self.inner.commit(batch, durability).await
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
-    }
-
-    async fn changed(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.changed(key).await
-    }
-
-    fn limits(&self) -> BackendLimits {
-        self.inner.limits()
     }
 }
 
@@ -81,7 +61,8 @@ fn index_rows_count_towards_what_a_commit_may_have() {
     block_on(async {
         let written = written().await;
         let scales = Arc::new(Scales::default());
-        let storage = open(scales.clone()).await;
+        let backend = TappedBackend::new(MemoryBackend::new(), Arc::clone(&scales));
+        let storage = open(Arc::new(backend)).await;
         let database = storage.attach(written.id()).await.unwrap();
         let table = database.table::<Fields>("wide").unwrap();
         for n in 0..INDEXES {

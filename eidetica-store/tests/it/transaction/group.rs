@@ -1,81 +1,25 @@
 //! Owns the proof of commits that are shared: who waits together lands together, each by itself
 //! whole or not at all, and what is not durable is told to nobody.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use eidetica_core::{Arrival, EntryId};
 use eidetica_crdt::Value;
 use eidetica_store::{
-    Backend, BackendLimits, Database, Durability, Key, MemoryBackend, Notice, Snapshot, Storage,
-    StorageOptions, StoreError, StoreErrorKind, Subscription, WriteBatch,
+    Database, Durability, MemoryBackend, Notice, Storage, StorageOptions, StoreError,
+    StoreErrorKind, Subscription,
 };
 use eidetica_testkit::{SeededEntropy, SimClock, entries::device_key};
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::get;
-use crate::support::{block_on, open};
+use crate::{
+    gate::{Gated, gated},
+    support::{block_on, open},
+};
 
-/// A backend whose commits wait until they are let through.
-#[derive(Debug)]
-struct Gated {
-    inner: MemoryBackend,
-    gate: Semaphore,
-    commits: AtomicU64,
-    /// Whether what is committed is never told to whoever commits.
-    is_silent: AtomicBool,
-}
-
-impl Gated {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryBackend::new(),
-            gate: Semaphore::new(0),
-            commits: AtomicU64::new(0),
-            is_silent: AtomicBool::new(false),
-        })
-    }
-
-    fn let_through(&self, commits: usize) {
-        self.gate.add_permits(commits);
-    }
-}
-
-#[async_trait]
-impl Backend for Gated {
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.inner.snapshot().await
-    }
-
-    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
-        self.gate.acquire().await.unwrap().forget();
-        self.commits.fetch_add(1, Ordering::SeqCst);
-        self.inner.commit(batch, durability).await?;
-        match self.is_silent.load(Ordering::SeqCst) {
-            true => std::future::pending().await,
-            false => Ok(()),
-        }
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
-    }
-
-    async fn changed(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.changed(key).await
-    }
-
-    fn limits(&self) -> BackendLimits {
-        self.inner.limits()
-    }
-}
-
-async fn gated() -> (Arc<Gated>, Database) {
-    let backend = Gated::new();
-    backend.let_through(2);
+async fn scene() -> (Arc<Gated>, Database) {
+    let backend = gated(2);
     let storage = open(backend.clone()).await;
     let database = storage.create_database("test").await.unwrap();
     (backend, database)
@@ -101,18 +45,18 @@ async fn spawn(
 #[test]
 fn transactions_that_wait_together_share_a_commit() {
     block_on(async {
-        let (backend, database) = gated().await;
+        let (backend, database) = scene().await;
         let mut tasks = vec![begin(&database, "first", 0).await];
         for n in 0..63 {
             tasks.push(begin(&database, &format!("n{n}"), n).await);
         }
-        let before = backend.commits.load(Ordering::SeqCst);
-        backend.let_through(2);
+        let before = backend.tap().commits();
+        backend.tap().let_through(2);
         let mut ids = Vec::new();
         for task in tasks {
             ids.push(task.await.unwrap().unwrap());
         }
-        assert_eq!(backend.commits.load(Ordering::SeqCst), before + 2);
+        assert_eq!(backend.tap().commits(), before + 2);
         assert_eq!(database.frontier().count, 65);
         assert_eq!(database.frontier().tips, ids[63..]);
         for n in 0..63 {
@@ -128,14 +72,14 @@ fn transactions_that_wait_together_share_a_commit() {
 #[test]
 fn of_two_that_write_one_place_in_a_shared_commit_both_values_stay_live() {
     block_on(async {
-        let (backend, database) = gated().await;
+        let (backend, database) = scene().await;
         let mut tasks = vec![begin(&database, "first", 0).await];
         tasks.push(begin(&database, "theme", 1).await);
         tasks.push(begin(&database, "theme", 2).await);
         let tx = database.transaction().await.unwrap();
         tx.doc("notes").unwrap().set("theme", 3).await.unwrap();
         let unchanged = spawn(tx.commit_if_unchanged()).await;
-        backend.let_through(2);
+        backend.tap().let_through(2);
         for task in tasks {
             task.await.unwrap().unwrap();
         }
@@ -150,7 +94,7 @@ fn of_two_that_write_one_place_in_a_shared_commit_both_values_stay_live() {
 #[test]
 fn a_transaction_of_many_writes_is_seen_by_those_behind_it_in_a_shared_commit() {
     block_on(async {
-        let (backend, database) = gated().await;
+        let (backend, database) = scene().await;
         let first = begin(&database, "first", 0).await;
         let tx = database.transaction().await.unwrap();
         let notes = tx.doc("notes").unwrap();
@@ -160,7 +104,7 @@ fn a_transaction_of_many_writes_is_seen_by_those_behind_it_in_a_shared_commit() 
         let many = spawn(tx.commit()).await;
         let apart = begin(&database, "apart", 1).await;
         let same = begin(&database, "n2999", 1).await;
-        backend.let_through(2);
+        backend.tap().let_through(2);
         for task in [first, many, apart, same] {
             task.await.unwrap().unwrap();
         }
@@ -173,7 +117,7 @@ fn a_transaction_of_many_writes_is_seen_by_those_behind_it_in_a_shared_commit() 
 #[test]
 fn a_transaction_that_is_refused_does_not_hinder_those_beside_it() {
     block_on(async {
-        let (backend, database) = gated().await;
+        let (backend, database) = scene().await;
         let first = begin(&database, "first", 0).await;
         let before = begin(&database, "before", 1).await;
         let tx = database.transaction().await.unwrap();
@@ -181,7 +125,7 @@ fn a_transaction_that_is_refused_does_not_hinder_those_beside_it() {
         tx.doc("notes").unwrap().set("stranger", 1).await.unwrap();
         let refused = spawn(tx.commit()).await;
         let behind = begin(&database, "behind", 2).await;
-        backend.let_through(2);
+        backend.tap().let_through(2);
         for task in [first, before, behind] {
             task.await.unwrap().unwrap();
         }
@@ -197,18 +141,18 @@ fn a_transaction_that_is_refused_does_not_hinder_those_beside_it() {
 fn when_the_caller_that_commits_for_others_goes_away_they_find_out_or_do_it() {
     block_on(async {
         for lets_through in [false, true] {
-            let (backend, database) = gated().await;
+            let (backend, database) = scene().await;
             let first = begin(&database, "first", 0).await;
             let leader = begin(&database, "leader", 1).await;
             let other = begin(&database, "other", 2).await;
-            backend.let_through(1);
+            backend.tap().let_through(1);
             first.await.unwrap().unwrap();
             // Now the second makes the entries of both, and waits for its commit.
             if lets_through {
-                backend.let_through(1);
+                backend.tap().let_through(1);
             }
             leader.abort();
-            backend.let_through(1);
+            backend.tap().let_through(1);
             let id = other.await.unwrap().unwrap();
             assert!(database.entry(&id).await.unwrap().is_some());
             assert_eq!(get(&database, "other").await, Some(Value::from(2)));
@@ -231,12 +175,12 @@ fn left_out(changes: &mut Subscription) -> [Vec<EntryId>; 2] {
 #[test]
 fn who_begins_to_listen_while_a_commit_is_written_is_told_of_it() {
     block_on(async {
-        let (backend, database) = gated().await;
+        let (backend, database) = scene().await;
         let before = database.frontier().tips;
         let commit = begin(&database, "a", 1).await;
         let mut changes = database.subscribe();
         assert_eq!(get(&database, "a").await, None);
-        backend.let_through(1);
+        backend.tap().let_through(1);
         let id = commit.await.unwrap().unwrap();
         assert_eq!(left_out(&mut changes), [before, vec![id]]);
     });
@@ -245,20 +189,18 @@ fn who_begins_to_listen_while_a_commit_is_written_is_told_of_it() {
 #[test]
 fn what_is_committed_for_a_caller_who_went_away_is_told() {
     block_on(async {
-        let (backend, database) = gated().await;
+        let (backend, database) = scene().await;
         let before = database.frontier().tips;
         let mut changes = database.subscribe();
         let leader = begin(&database, "leader", 1).await;
         let other = begin(&database, "other", 2).await;
-        backend.is_silent.store(true, Ordering::SeqCst);
-        backend.let_through(1);
-        while backend.commits.load(Ordering::SeqCst) < 3 {
-            tokio::task::yield_now().await;
-        }
-        backend.is_silent.store(false, Ordering::SeqCst);
+        backend.tap().set_silent(true);
+        backend.tap().let_through(1);
+        backend.tap().until(3).await;
+        backend.tap().set_silent(false);
         leader.abort();
         assert!(leader.await.unwrap_err().is_cancelled());
-        backend.let_through(1);
+        backend.tap().let_through(1);
         let id = other.await.unwrap().unwrap();
         assert_eq!(get(&database, "leader").await, Some(Value::from(1)));
         assert_eq!(database.frontier().tips, [id]);
