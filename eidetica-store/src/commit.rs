@@ -10,7 +10,6 @@ use eidetica_core::{
     Arrival, EntryBuilder, EntryId, Height, SecretKey, SignedEntry, StoreName, Timestamp,
     VerifiedEntry, authority::NodeIndex, limits::MAX_PARENTS,
 };
-use tokio::sync::MutexGuard;
 
 use crate::{
     Database, Rule, Snapshot, Source, StoreError, StoreErrorKind, WriteBatch,
@@ -19,6 +18,7 @@ use crate::{
     rows::{self, invalid},
     state::State,
     transaction::Base,
+    writer::Writer,
     writes::{is_overtaken, meet},
 };
 
@@ -141,20 +141,20 @@ impl Database {
     pub(crate) async fn commit(&self, request: Request) -> Result<EntryId, StoreError> {
         let request = Arc::new(request);
         self.queue().push(Arc::clone(&request));
-        let mut guard = self.lock().await;
+        let mut writer = self.lock().await;
         if let Some(result) = request.take_result() {
             return result;
         }
         if let Some(id) = request.made() {
             // Taking the state waits for the commit whose caller went away.
-            let state = self.take(&mut guard).await?;
-            *guard = Some(state);
+            let state = self.take(&mut writer).await?;
+            *writer = Some(state);
             if self.find(&[id]).await?.iter().any(Option::is_some) {
                 return Ok(id);
             }
         }
         let group = self.queue().take_group(&request);
-        self.commit_group(guard, group).await?;
+        self.commit_group(writer, group).await?;
         let lost = || StoreError::new(StoreErrorKind::Engine, "the commit has no result");
         request.take_result().unwrap_or_else(|| Err(lost()))
     }
@@ -162,13 +162,13 @@ impl Database {
     /// Commits a group, each request's result being set when this returns.
     async fn commit_group(
         &self,
-        mut guard: MutexGuard<'_, Option<State>>,
+        mut writer: Writer<'_>,
         mut group: Vec<Arc<Request>>,
     ) -> Result<(), StoreError> {
         let mut tries = 0;
         while !group.is_empty() {
             tries += 1;
-            let mut state = match self.take(&mut guard).await {
+            let mut state = match self.take(&mut writer).await {
                 Ok(state) => state,
                 Err(error) => {
                     self.queue().put_back(group);
@@ -178,7 +178,7 @@ impl Database {
             match self.try_commit(&mut state, &group).await {
                 Ok(ids) => {
                     // The entries are committed, whatever becomes of the rest.
-                    let _ = self.finish(guard, state, self.engine().durability).await;
+                    let _ = self.finish(writer, state, self.engine().durability).await;
                     for (request, id) in group.iter().zip(ids) {
                         request.set(Outcome::Done(Ok(id)));
                     }
@@ -189,6 +189,7 @@ impl Database {
                 }
                 Err(GroupError::Backend(error)) if is_conflict(&error) && tries < TRIES => {}
                 Err(GroupError::Backend(error)) => {
+                    self.recover(writer).await;
                     for request in &group {
                         request.set(Outcome::Done(Err(error.again())));
                     }

@@ -14,7 +14,7 @@ use eidetica_core::{
     authority::{Authority, Level},
 };
 use eidetica_crdt::{Row, RowRange};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     Durability, IngestReport, Offer, Source, StoreError, StoreErrorKind, Transaction,
@@ -29,6 +29,7 @@ use crate::{
     rows::{DatabaseNo, ViewRow},
     state::{State, ViewName, tips_digest},
     transaction::current_view,
+    writer::Writer,
     writes::RecentWrites,
 };
 
@@ -257,8 +258,26 @@ impl Database {
     }
 
     async fn take_in(&self, offer: Offer, quota: Option<u64>) -> Result<IngestReport, StoreError> {
-        let mut guard = self.0.state.lock().await;
-        let mut state = self.take(&mut guard).await?;
+        let mut writer = self.lock().await;
+        match self.commit_offer(&mut writer, offer, quota).await {
+            Ok((state, report)) => {
+                self.finish(writer, state, Durability::Immediate).await?;
+                Ok(report)
+            }
+            Err(error) => {
+                self.recover(writer).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn commit_offer(
+        &self,
+        known: &mut Option<State>,
+        offer: Offer,
+        quota: Option<u64>,
+    ) -> Result<(State, IngestReport), StoreError> {
+        let mut state = self.take(known).await?;
         let mut entries = &offer.entries[..];
         let mut progress = Progress::new(offer.failed);
         let mut extra = Some(offer.extra);
@@ -282,7 +301,7 @@ impl Database {
             }
             if !left_out.is_empty() {
                 // The state holds what is to be left out: once more, from what is committed.
-                state = self.take(&mut guard).await?;
+                state = self.take(known).await?;
                 (extra, most) = (Some(rows), count);
                 continue;
             }
@@ -294,8 +313,7 @@ impl Database {
             // What others are told of, such as cursors, must be durable.
             progress = chunk.commit(&mut state, Durability::Immediate).await?;
         }
-        self.finish(guard, state, Durability::Immediate).await?;
-        Ok(progress.report)
+        Ok((state, progress.report))
     }
 
     /// Puts the state back after a commit and does what the commit left to do. If that fails
@@ -303,7 +321,7 @@ impl Database {
     /// of views, for which only the caller waits.
     pub(crate) async fn finish(
         &self,
-        mut guard: MutexGuard<'_, Option<State>>,
+        mut writer: Writer<'_>,
         mut state: State,
         durability: Durability,
     ) -> Result<(), StoreError> {
@@ -313,37 +331,13 @@ impl Database {
             Ok(()) => self.look(&mut state).await,
             Err(_) => Ok(None),
         };
-        *guard = settled.is_ok().then_some(state);
-        drop(guard);
+        *writer = settled.is_ok().then_some(state);
+        drop(writer);
         // Without a checkpoint an old state costs more to open, and that is all.
         if let Ok(Some(look)) = look {
             let _ = self.take_checkpoints(look).await;
         }
         settled
-    }
-
-    /// The writer's state, to be put back after a commit that succeeded.
-    pub(crate) async fn take(
-        &self,
-        guard: &mut MutexGuard<'_, Option<State>>,
-    ) -> Result<State, StoreError> {
-        if let Some(state) = guard.take() {
-            return Ok(state);
-        }
-        self.0.nodes.clear();
-        self.0.recent.clear();
-        self.0.writes.clear();
-        // A commit whose caller went away may still be under way; this waits for it.
-        self.0.engine.backend.flush().await?;
-        let snapshot = self.0.engine.backend.snapshot().await?;
-        let mut state = State::load(&*snapshot, &self.0.nodes, self.0.id, self.0.number).await?;
-        drop(snapshot);
-        self.settle(&mut state).await?;
-        // What failed may have been committed before it did.
-        let tips: Vec<_> = state.tips.values().copied().collect();
-        self.tell(tips.clone(), tips, None);
-        self.publish(&mut state, Durability::Immediate);
-        Ok(state)
     }
 
     /// Tells subscribers what a commit changed; where that was not collected, that it was not.
@@ -368,8 +362,8 @@ impl Database {
         *told = after;
     }
 
-    pub(crate) async fn lock(&self) -> MutexGuard<'_, Option<State>> {
-        self.0.state.lock().await
+    pub(crate) fn state(&self) -> &Mutex<Option<State>> {
+        &self.0.state
     }
 
     /// Brings void entries and begun rebuilds up to date.
@@ -381,7 +375,7 @@ impl Database {
     }
 
     /// Tells what is here now; what is not durable yet only to who asks for it here.
-    fn publish(&self, state: &mut State, durability: Durability) {
+    pub(crate) fn publish(&self, state: &mut State, durability: Durability) {
         self.committed(state.count);
         let summary = Summary::of(state);
         match durability {

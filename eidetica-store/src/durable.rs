@@ -1,5 +1,5 @@
-//! Owns telling the layers above that more of a database has become durable: which database, and
-//! nothing else. What has changed is `feed`'s to tell, how much is there `Database::frontier`'s.
+//! Owns telling the layers above that more of a database has become durable, or may have: which
+//! database, and nothing else. What has changed is `feed`'s to tell, how much is there `Database::frontier`'s.
 
 use std::{
     fmt,
@@ -56,6 +56,9 @@ impl Storage {
     /// Calls back whenever more of a database has become durable, until what this returns is
     /// dropped. [`Database::frontier`](crate::Database::frontier) then says how much. The database
     /// is locked meanwhile: a callback only notes what it hears.
+    ///
+    /// Also calls back where a commit failed, or its caller went away, and more may be durable by it:
+    /// [`Storage::database`] then finds out.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -47,6 +47,7 @@ mod transaction;
 mod views;
 mod walk;
 mod watch;
+mod writer;
 mod writes;
 
 #[cfg(feature = "redb")]

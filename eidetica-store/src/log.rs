@@ -98,6 +98,7 @@ impl Database {
     }
 
     pub(crate) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        self.catch_up().await?;
         // In this order everything before `end` is in the snapshot.
         let end = Arrival(self.count_committed());
         Ok(Reader {

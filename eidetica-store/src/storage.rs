@@ -245,7 +245,10 @@ impl Storage {
         // Asking for what is not here, as strangers may, leaves nothing in memory.
         let open = self.lock().open.get(&id).cloned();
         let database = match open {
-            Some(database) => Some(database),
+            Some(database) => {
+                database.catch_up().await?;
+                Some(database)
+            }
             None if self.row(&rows::database_key(&id).bytes).await?.is_some() => {
                 Some(self.attach(id).await?)
             }
@@ -273,8 +276,10 @@ impl Storage {
 
     /// [`Storage::attach`] for whoever holds opening.
     pub(crate) async fn open_held(&self, id: DatabaseId) -> Result<Database, StoreError> {
-        if let Some(database) = self.lock().open.get(&id) {
-            return Ok(database.clone());
+        let open = self.lock().open.get(&id).cloned();
+        if let Some(database) = open {
+            database.catch_up().await?;
+            return Ok(database);
         }
         let snapshot = self.engine.backend.snapshot().await?;
         let row = snapshot.get_many(&[rows::database_key(&id)]).await?;

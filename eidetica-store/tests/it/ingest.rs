@@ -14,7 +14,7 @@ use eidetica_testkit::entries::{auth_change, child, device_key, root};
 use crate::support::{at, set};
 
 /// A database of device 0 in which device 1 writes, and the keys of both.
-fn two_writers() -> (VerifiedEntry, SecretKey, SecretKey) {
+pub(crate) fn two_writers() -> (VerifiedEntry, SecretKey, SecretKey) {
     let (admin, writer) = (device_key(0), device_key(1));
     let grant = AuthOperation::set(writer.public(), Level::Write, "writer");
     let root = root(&admin, vec![auth_change(&[grant])]);
@@ -22,7 +22,12 @@ fn two_writers() -> (VerifiedEntry, SecretKey, SecretKey) {
 }
 
 /// An entry that sets a path on top of others.
-fn write(author: &SecretKey, parents: &[&VerifiedEntry], path: &str, value: i128) -> VerifiedEntry {
+pub(crate) fn write(
+    author: &SecretKey,
+    parents: &[&VerifiedEntry],
+    path: &str,
+    value: i128,
+) -> VerifiedEntry {
     let parents: Vec<_> = parents.iter().map(|parent| &***parent).collect();
     child(author, &parents, at(value as u64), set(path, value))
 }

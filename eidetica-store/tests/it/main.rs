@@ -25,4 +25,5 @@ mod sources;
 mod support;
 mod table;
 mod transaction;
+mod unknown;
 mod views;

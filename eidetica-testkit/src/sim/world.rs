@@ -150,8 +150,6 @@ impl World {
         running.heal().await?;
         running.agree().await?;
         running.calm().await?;
-        running.settle().await?;
-        running.agree().await?;
         running.check().await
     }
 }

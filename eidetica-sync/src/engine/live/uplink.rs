@@ -168,6 +168,10 @@ impl Uplink {
         if place.silence != Silence::No {
             return Ok(None);
         }
+        // What is wrong here an exchange says.
+        if self.peers.storage().database(id).await.is_err() {
+            return Ok(self.behind(id));
+        }
         let held = place.database.frontier();
         if !may_carry(&place.database, &self.peer) {
             return Ok(self.closed(id));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eidetica_core::authority::Level;
-use eidetica_store::{Offer, StoreErrorKind};
+use eidetica_store::StoreErrorKind;
 
 use super::{Run, YEAR, device::Fault, driver::are_connected_without, edits};
 use crate::{
@@ -59,18 +59,6 @@ impl Run {
         }
         for number in 0..self.devices.len() {
             self.flush(number).await?;
-        }
-        Ok(())
-    }
-
-    /// Lets every device see what it holds: a commit whose acknowledgement was lost is shown to
-    /// others when somebody writes next, and here that may be never.
-    pub(super) async fn settle(&mut self) -> Result<(), Fault> {
-        for number in 0..self.devices.len() {
-            for id in self.databases.clone() {
-                let database = self.storage(number)?.database(id).await?;
-                database.ingest(Offer::default()).await?;
-            }
         }
         Ok(())
     }
