@@ -135,6 +135,27 @@ impl Difference {
         self
     }
 
+    /// Whether all of some entries are still to be handed out, if none is left out as void.
+    ///
+    /// # Errors
+    /// The backend failed.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub async fn has_all(&self, ids: &[EntryId]) -> Result<bool, StoreError> {
+        let reader = self.database.reader().await?;
+        for id in ids {
+            let Some(arrival) = reader.arrival(id).await? else {
+                return Ok(false);
+            };
+            let node = self.database.nodes().node(&*reader.snapshot, arrival);
+            if arrival < self.next || !self.contains(arrival, &node.await?.fields) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn contains(&self, arrival: Arrival, fields: &NodeFields) -> bool {
         let covers = |clock: &Clock| is_within(clock, fields);
         arrival < self.end

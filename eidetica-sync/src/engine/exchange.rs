@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use eidetica_core::PublicKey;
+use eidetica_core::{EntryId, PublicKey};
 use eidetica_store::{Database, Summary};
 use tokio::sync::oneshot;
 use tracing::Instrument;
@@ -142,14 +142,10 @@ async fn push_early(
     if holds(&held, &answer.tips_digest) {
         return Ok(Some(PushOutcome::default()));
     }
-    let has = |id| !answer.lacks.contains(id);
-    let mut seen = answer.tips.clone();
-    seen.extend(named.iter().filter(|id| has(id)));
-    let mut upload = Upload::new(peers, database, &held, &seen, answer.cursor).await?;
-    if upload.has_cursor() {
-        // The cursor does not cover what the peer sent here since.
-        upload = upload.without_own(database, &peer).await?;
-    } else if direction.pulls() {
+    let has = |id: &EntryId| !answer.lacks.contains(id);
+    let common: Vec<_> = named.into_iter().filter(has).collect();
+    let upload = Upload::after(peers, database, &held, &peer, &answer, &common).await?;
+    if !upload.has_cursor() && direction.pulls() {
         // Of what the peer holds and is not known to be common, all may be among what is left.
         let left = upload.remaining();
         let unexplained = answer.count.saturating_sub(held.count.saturating_sub(left));
@@ -157,13 +153,7 @@ async fn push_early(
             return Ok(None);
         }
     }
-    let by_cursor = upload.has_cursor();
-    let mut pushed = push(connection, peers, database, &held, peer, upload).await?;
-    if by_cursor && pushed.sent == 0 && !answer.lacks.is_empty() {
-        // By the cursor the peer lacks nothing, and by its own word it does: a cursor is a hint.
-        let upload = Upload::new(peers, database, &held, &seen, None).await?;
-        pushed = push(connection, peers, database, &held, peer, upload).await?;
-    }
+    let pushed = push(connection, peers, database, &held, peer, upload).await?;
     Ok(Some(pushed))
 }
 
@@ -180,7 +170,7 @@ async fn push_rest(
     if holds(&held, &answer.tips_digest) {
         return Ok(PushOutcome::default());
     }
-    let upload = Upload::new(peers, database, &held, &answer.tips, answer.cursor).await?;
+    let upload = Upload::after(peers, database, &held, &peer, answer, &[]).await?;
     push(connection, peers, database, &held, peer, upload).await
 }
 

@@ -143,7 +143,7 @@ pub(crate) async fn pull(
                     follow_to(database, peer, cursor, end_of_log(&answer)).await?;
                 }
                 let progressed = brought.stored > 0 || brought.mark.is_some();
-                let is_whole = brought.incomplete.is_empty() && has_tips(database, &answer).await?;
+                let is_whole = brought.incomplete.is_empty() && has_all(database, &answer).await?;
                 let beyond = brought.reached.filter(|reached| {
                     let is_new = asking
                         .beyond
@@ -232,8 +232,11 @@ pub(crate) async fn follow_to(
     Ok(())
 }
 
-/// Whether the tips that an answer names are here.
-async fn has_tips(database: &Database, answer: &OpenAnswer) -> Result<bool, SyncError> {
+/// Whether everything that is there is here, as far as an answer tells: it names the newest tips.
+async fn has_all(database: &Database, answer: &OpenAnswer) -> Result<bool, SyncError> {
+    if database.frontier().count < answer.count {
+        return Ok(false);
+    }
     let found = database.find(&answer.tips).await?;
     Ok(found.iter().all(Option::is_some))
 }

@@ -7,7 +7,8 @@ use eidetica_store::{Database, Difference, Summary};
 use tokio::task::JoinSet;
 
 use crate::{
-    Answer, Cursor, DataFrame, Encoder, Epoch, Push, PushId, Pushed, Refusal, Request, TipsDigest,
+    Answer, Cursor, DataFrame, Encoder, Epoch, OpenAnswer, Push, PushId, Pushed, Refusal, Request,
+    TipsDigest,
     engine::{
         RefusedEntry, SyncError, SyncErrorKind,
         connection::Connection,
@@ -55,9 +56,35 @@ pub(crate) struct Upload {
     pieces: Pieces,
     push: PushId,
     has_cursor: bool,
+    /// Entries that the peer lacks for sure, as it holds fewer.
+    least: u64,
 }
 
 impl Upload {
+    /// What a peer lacks of what is held, by an answer of it and what is known to be `common`. What
+    /// it has followed of this log and what came from itself is left out, unless it says that it
+    /// lacks some of that: live sync leads cursors beyond entries without effect.
+    pub(crate) async fn after(
+        peers: &Peers,
+        database: &Database,
+        held: &Summary,
+        peer: &PublicKey,
+        answer: &OpenAnswer,
+        common: &[EntryId],
+    ) -> Result<Self, SyncError> {
+        let seen = [&*answer.tips, common].concat();
+        if let Some(from) = followed(held, answer.cursor) {
+            let entries = database.difference(&seen, from).await?;
+            let entries = entries.not_from(database.source(peer).await?);
+            if entries.has_all(&answer.lacks).await? {
+                let mut rest = Self::of(peers, held, entries, Some(from));
+                rest.least = held.count.saturating_sub(answer.count);
+                return Ok(rest);
+            }
+        }
+        Self::new(peers, database, held, &seen, None).await
+    }
+
     /// What a peer lacks of what is held, if it holds what is `seen`; from its cursor on, if it
     /// has one of this log.
     pub(crate) async fn new(
@@ -67,21 +94,26 @@ impl Upload {
         seen: &[EntryId],
         cursor: Option<Cursor>,
     ) -> Result<Self, SyncError> {
-        let epoch = Epoch(held.epoch);
-        let is_ours = |cursor: &Cursor| cursor.epoch == epoch && cursor.arrival.0 <= held.count;
-        let from = cursor.filter(is_ours).map(|cursor| cursor.arrival);
-        let arrival = from.unwrap_or_default();
-        let entries = database.difference(seen, arrival).await?;
-        let pieces = Pieces {
-            entries: entries.until(Arrival(held.count)),
-            encoder: Encoder::new(Cursor { epoch, arrival }),
-            ended: false,
+        let from = followed(held, cursor);
+        let entries = database.difference(seen, from.unwrap_or_default()).await?;
+        Ok(Self::of(peers, held, entries, from))
+    }
+
+    fn of(peers: &Peers, held: &Summary, entries: Difference, from: Option<Arrival>) -> Self {
+        let beginning = Cursor {
+            epoch: Epoch(held.epoch),
+            arrival: from.unwrap_or_default(),
         };
-        Ok(Self {
-            pieces,
+        Self {
+            pieces: Pieces {
+                entries: entries.until(Arrival(held.count)),
+                encoder: Encoder::new(beginning),
+                ended: false,
+            },
             push: PushId(peers.storage().random()),
             has_cursor: from.is_some(),
-        })
+            least: 0,
+        }
     }
 
     /// Leaves out what came from the peer itself.
@@ -112,6 +144,13 @@ impl Upload {
     }
 }
 
+/// From where on a peer lacks what is held, by its cursor if that is of this log.
+fn followed(held: &Summary, cursor: Option<Cursor>) -> Option<Arrival> {
+    let is_ours =
+        |cursor: &Cursor| cursor.epoch == Epoch(held.epoch) && cursor.arrival.0 <= held.count;
+    cursor.filter(is_ours).map(|cursor| cursor.arrival)
+}
+
 /// Sends an upload, and what is left of it where the peer lost its beginning or lacks what it
 /// builds on.
 pub(crate) async fn push(
@@ -124,9 +163,9 @@ pub(crate) async fn push(
 ) -> Result<PushOutcome, SyncError> {
     let mut total = PushOutcome::default();
     for _ in 0..MAX_BEGINNINGS {
-        let has_cursor = upload.has_cursor();
+        let (has_cursor, least) = (upload.has_cursor, upload.least);
         let outcome = send(connection, database, peer, upload).await?;
-        let misled = has_cursor && !outcome.refused.is_empty();
+        let misled = has_cursor && (!outcome.refused.is_empty() || outcome.sent < least);
         if !outcome.is_lost && !misled {
             total.add(outcome);
             return Ok(total);
@@ -136,13 +175,12 @@ pub(crate) async fn push(
             total.sent += outcome.sent;
             return Ok(total);
         }
-        let cursor = match misled {
-            // It led beyond what the peer holds.
-            true => None,
-            false => answer.cursor,
-        };
         total.sent += outcome.sent;
-        upload = Upload::new(peers, database, held, &answer.tips, cursor).await?;
+        upload = match misled {
+            // The cursor led beyond what the peer holds.
+            true => Upload::new(peers, database, held, &answer.tips, None).await?,
+            false => Upload::after(peers, database, held, &peer, &answer, &[]).await?,
+        };
     }
     let message = "the peer loses every upload, try again later";
     Err(SyncError::new(SyncErrorKind::Interrupted, message))
