@@ -126,32 +126,33 @@ impl SecureServer {
         Ok(answer.into())
     }
 
-    /// Opens a sealed request; `Ok(None)` if its session is unknown.
-    fn open(
-        &self,
-        context: &TransportContext,
-        request: &[u8],
-    ) -> Result<Option<(Arc<Session>, u32, Bytes)>, Refused> {
+    /// Opens a sealed request.
+    fn open(&self, context: &TransportContext, request: &[u8]) -> Result<Opened, Refused> {
         let (id, rest) = split_id(request)?;
         let (stream, sealed) = rest.split_first_chunk().ok_or(Refused("too short"))?;
         let stream = u32::from_be_bytes(*stream);
         let Some(session) = lock(&self.sessions).get(&id).cloned() else {
-            return Ok(None);
+            return Ok(Opened::UnknownSession);
         };
         check_proven(context, session.peer())?;
         match session.open(&mut Nonces::new(stream), sealed) {
             Some((request, Ends::Stream)) if session.accept(stream) => {
-                Ok(Some((session, stream, request)))
+                Ok(Opened::Request(session, stream, request))
             }
-            Some((_, Ends::Stream)) => Err(Refused("the request was received before")),
+            Some((_, Ends::Stream)) => Ok(Opened::Before),
             _ => Err(Refused("the request is not as it was sealed")),
         }
     }
 
     async fn sealed(&self, context: TransportContext, request: Bytes) -> FrameStream {
         let (session, stream, request) = match self.open(&context, &request) {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return answer(Bytes::from_static(&[UNKNOWN_SESSION])),
+            Ok(Opened::Request(session, stream, request)) => (session, stream, request),
+            Ok(Opened::UnknownSession) => return answer(Bytes::from_static(&[UNKNOWN_SESSION])),
+            // Whoever is on the way may send it twice, which is not the asker's fault.
+            Ok(Opened::Before) => {
+                let message = "the request was received before, ask again";
+                return fail(TransportErrorKind::Interrupted, message.to_owned());
+            }
             Err(Refused(why)) => return refuse(why),
         };
         let TransportContext {
@@ -196,6 +197,15 @@ impl fmt::Debug for SecureServer {
     }
 }
 
+/// A sealed request.
+enum Opened {
+    Request(Arc<Session>, u32, Bytes),
+    /// Of a session that is not known any more.
+    UnknownSession,
+    /// One that came before.
+    Before,
+}
+
 /// Why a request is not answered.
 struct Refused(&'static str);
 
@@ -228,10 +238,11 @@ fn answer(frame: Bytes) -> FrameStream {
 
 fn refuse(why: &str) -> FrameStream {
     let message = format!("channel refused the request: {why}");
-    Box::pin(Once(Some(Err(TransportError::new(
-        TransportErrorKind::Protocol,
-        message,
-    )))))
+    fail(TransportErrorKind::Protocol, message)
+}
+
+fn fail(kind: TransportErrorKind, message: String) -> FrameStream {
+    Box::pin(Once(Some(Err(TransportError::new(kind, message)))))
 }
 
 struct Once(Option<Result<Bytes, TransportError>>);

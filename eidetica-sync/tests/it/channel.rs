@@ -383,7 +383,7 @@ async fn a_recorded_request_is_not_answered_again() {
     let recorded = wire.requests();
     assert_eq!(recorded.len(), 3);
     let replayed = wire.inject(recorded[2].clone()).await.unwrap_err();
-    assert_eq!(replayed.kind(), TransportErrorKind::Protocol);
+    assert_eq!(replayed.kind(), TransportErrorKind::Interrupted);
     // The handshake it belongs to is over and cannot be ended a second time.
     assert_eq!(wire.inject(recorded[1].clone()).await.unwrap(), [&[0][..]]);
     assert_eq!(echo.peers().len(), 1);
