@@ -147,6 +147,13 @@ pub(crate) struct ServeArgs {
     /// Prints a ticket for a database; may be repeated
     #[arg(long, value_name = "DB")]
     pub(crate) share: Vec<String>,
+    /// Connections that may be open at once; 2048 of QUIC and 1024 of HTTP by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: Option<u32>,
+    /// Lifts the limits on what one address may have and ask: others come through a proxy, or from
+    /// behind one router
+    #[arg(long)]
+    pub(crate) behind_proxy: bool,
 }
 
 #[derive(Debug, Subcommand)]

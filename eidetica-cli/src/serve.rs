@@ -11,7 +11,7 @@ use std::{
 
 use clap::Parser;
 use eidetica::{
-    Instance, TlsIdentity, Value,
+    HttpConfig, Instance, InstanceBuilder, QuicLimits, SyncConfig, SyncLimits, TlsIdentity, Value,
     sync::{SyncEventKind, SyncEvents},
 };
 use tokio::sync::mpsc;
@@ -40,7 +40,7 @@ pub(crate) async fn run(home: &Home, output: Output, listen: &ServeArgs) -> Resu
     let stop = stop_signal()?;
     let (http, share) = (listen.http, &listen.share);
     let quic = listen.quic.or(http.is_none().then_some(ANY_LOCAL));
-    let mut builder = Instance::builder();
+    let mut builder = limited(listen);
     if let (Some(chain), Some(key)) = (&listen.tls_cert, &listen.tls_key) {
         builder = builder.tls_identity(TlsIdentity::from_files(chain, key)?);
     }
@@ -70,6 +70,26 @@ pub(crate) async fn run(home: &Home, output: Output, listen: &ServeArgs) -> Resu
     };
     session.instance.sync().stop().await;
     done
+}
+
+/// What others may have of this device.
+fn limited(listen: &ServeArgs) -> InstanceBuilder {
+    let (mut quic, mut sync) = (QuicLimits::new(), SyncLimits::new());
+    let mut builder = Instance::builder();
+    if let Some(connections) = listen.connections {
+        let connections = connections as usize;
+        quic = quic.with_connections(connections);
+        builder = builder.http(|http| http.with_connections(connections));
+        // A channel for each, and for what those left behind that come back.
+        sync = sync.with_sessions(connections.saturating_mul(2));
+    }
+    if listen.behind_proxy {
+        quic = quic.without_limits_of_address();
+        sync = sync.without_limits_of_address();
+        builder = builder.http(HttpConfig::without_limit_of_address);
+    }
+    let config = SyncConfig::new().with_limits(sync);
+    builder.quic_limits(quic).sync_config(config)
 }
 
 async fn work(

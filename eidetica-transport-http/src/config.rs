@@ -18,10 +18,10 @@ pub const HEALTH_PATH: &str = "/api/v0/health";
 pub const VERSION_PATH: &str = "/api/v0/version";
 /// The content type of an answer: what a captive portal or a wrong server does not send.
 pub const ANSWER_TYPE: &str = "application/vnd.eidetica.frames";
-/// Connections that a server holds at once, on all its addresses: enough for a hub of many
-/// devices, few enough to bound its memory and files. Further ones wait in the system's queue.
-pub const MAX_CONNECTIONS: usize = 1024;
 
+/// Connections that a server holds at once: enough for a hub of many devices, few enough to bound its
+/// memory and files.
+const CONNECTIONS: usize = 1024;
 /// Connections of one address: a device takes one for each request under way, and several may be
 /// behind one router.
 const CONNECTIONS_OF_ADDRESS: usize = 256;
@@ -61,6 +61,7 @@ pub struct HttpConfig {
     pub(crate) version: HttpVersion,
     pub(crate) software: (String, String),
     pub(crate) protocol: RangeInclusive<u16>,
+    pub(crate) connections: usize,
     pub(crate) connections_of_address: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) header_timeout: Duration,
@@ -79,6 +80,7 @@ impl Default for HttpConfig {
             version: HttpVersion::default(),
             software: ("eidetica".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
             protocol: 1..=1,
+            connections: CONNECTIONS,
             connections_of_address: CONNECTIONS_OF_ADDRESS,
             connect_timeout: CONNECT_TIMEOUT,
             header_timeout: HEADER_TIMEOUT,
@@ -143,12 +145,28 @@ impl HttpConfig {
         self
     }
 
+    /// Connections that a server holds at once, on all its addresses: 1,024. Further ones wait in the
+    /// system's queue. Each takes a file of the process. A peer that asks by HTTP/1.1 takes one as long
+    /// as it follows what is new, and one for each other request under way.
+    #[must_use]
+    pub fn with_connections(mut self, all: usize) -> Self {
+        self.connections = all.max(1);
+        self
+    }
+
     /// Connections that one address may have to a server: 256. Further ones are told so (status 429)
     /// and closed. Behind a proxy all clients have the proxy's address.
     #[must_use]
     pub fn with_connections_of_address(mut self, each: usize) -> Self {
         self.connections_of_address = each;
         self
+    }
+
+    /// Lifts the limit on what one address may have, for a server that all clients reach through one,
+    /// as behind a proxy. That on all connections stays.
+    #[must_use]
+    pub fn without_limit_of_address(self) -> Self {
+        self.with_connections_of_address(usize::MAX)
     }
 
     /// Time for a client to open a connection, for each address of a host name: 10 s.

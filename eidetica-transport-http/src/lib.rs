@@ -16,8 +16,8 @@ mod transport;
 mod wire;
 
 pub use crate::config::{
-    ANSWER_TYPE, HEALTH_PATH, HttpConfig, HttpVersion, MAX_CONNECTIONS, REQUEST_PATH, SCHEME,
-    TLS_SCHEME, VERSION_PATH,
+    ANSWER_TYPE, HEALTH_PATH, HttpConfig, HttpVersion, REQUEST_PATH, SCHEME, TLS_SCHEME,
+    VERSION_PATH,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{CertificateFault, TlsError, TlsIdentity, TlsRoots};

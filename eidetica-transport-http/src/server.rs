@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    HttpConfig, MAX_CONNECTIONS,
+    HttpConfig,
     server::{
         connection::{Deadlines, Security},
         limits::Limits,
@@ -70,7 +70,9 @@ impl Server {
         let limits = Arc::new(Limits::new(config));
         let service = Service::new(config, scheme, handler, limits.clone(), stopping.clone());
         let service = Arc::new(service);
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let connections = Arc::new(Semaphore::new(
+            config.connections.min(Semaphore::MAX_PERMITS),
+        ));
         for listener in listeners {
             let accepting = accept(
                 listener,

@@ -78,6 +78,14 @@ impl QuicLimits {
         self
     }
 
+    /// Lifts the limits on what one address may have, for a device that all others reach through one,
+    /// as behind a proxy. Those of a peer and of all stay.
+    #[must_use]
+    pub fn without_limits_of_address(self) -> Self {
+        self.with_connections_of_address(usize::MAX)
+            .with_handshakes_of_address(None)
+    }
+
     /// How long a request may take to arrive whole: 60 s.
     #[must_use]
     pub fn with_slow_sender(mut self, after: Duration) -> Self {

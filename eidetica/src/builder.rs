@@ -13,6 +13,8 @@ use eidetica_sync::{Sync, SyncConfig};
 use eidetica_transport::SyncTransport;
 #[cfg(feature = "http")]
 use eidetica_transport_http::{HttpConfig, HttpTransport, TlsIdentity, TlsRoots};
+#[cfg(feature = "quic")]
+use eidetica_transport_quic::{QuicLimits, QuicTransport};
 
 use crate::{
     Durability, Error, Instance, OsEntropy, Passphrase, SystemClock, instance::Data,
@@ -36,6 +38,8 @@ pub struct InstanceBuilder {
     http: HttpConfig,
     #[cfg(feature = "quic")]
     quic: Option<SocketAddr>,
+    #[cfg(feature = "quic")]
+    quic_limits: QuicLimits,
 }
 
 impl Default for InstanceBuilder {
@@ -55,6 +59,8 @@ impl Default for InstanceBuilder {
             http: HttpConfig::new(),
             #[cfg(feature = "quic")]
             quic: None,
+            #[cfg(feature = "quic")]
+            quic_limits: QuicLimits::default(),
         }
     }
 }
@@ -133,6 +139,23 @@ impl InstanceBuilder {
         self
     }
 
+    /// Sets HTTP up in another way: limits, deadlines, the version it asks by. What was said of it
+    /// before stays unless this changes it.
+    ///
+    /// ```
+    /// use eidetica::Instance;
+    ///
+    /// // A server of many, behind a proxy.
+    /// let builder = Instance::builder()
+    ///     .http(|http| http.with_connections(8_192).without_limit_of_address());
+    /// ```
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(mut self, set: impl FnOnce(HttpConfig) -> HttpConfig) -> Self {
+        self.http = set(self.http);
+        self
+    }
+
     /// Serves HTTP over TLS, with this certificate. Requests are sealed by the devices' keys all
     /// the same.
     #[cfg(feature = "http")]
@@ -155,6 +178,14 @@ impl InstanceBuilder {
     #[must_use]
     pub fn listen_quic(mut self, address: SocketAddr) -> Self {
         self.quic = Some(address);
+        self
+    }
+
+    /// How much of QUIC others may have once connections are accepted.
+    #[cfg(feature = "quic")]
+    #[must_use]
+    pub fn quic_limits(mut self, limits: QuicLimits) -> Self {
+        self.quic_limits = limits;
         self
     }
 
@@ -192,7 +223,7 @@ impl InstanceBuilder {
         let storage = Storage::open(backend, options, self.clock, self.entropy).await?;
         let sync = Sync::with_config(storage.clone(), self.sync)?;
         #[cfg(feature = "quic")]
-        sync.register_transport(quic(&storage, self.quic));
+        sync.register_transport(quic(&storage, self.quic, self.quic_limits));
         #[cfg(feature = "http")]
         sync.register_transport(Arc::new(HttpTransport::new(self.http)));
         for transport in self.transports {
@@ -213,8 +244,12 @@ impl InstanceBuilder {
 }
 
 #[cfg(feature = "quic")]
-fn quic(storage: &Storage, listen: Option<SocketAddr>) -> Arc<dyn SyncTransport> {
-    let transport = eidetica_transport_quic::QuicTransport::new(storage.device_key());
+fn quic(
+    storage: &Storage,
+    listen: Option<SocketAddr>,
+    limits: QuicLimits,
+) -> Arc<dyn SyncTransport> {
+    let transport = QuicTransport::new(storage.device_key()).with_limits(limits);
     Arc::new(match listen {
         Some(address) => transport.with_listen(address),
         None => transport,

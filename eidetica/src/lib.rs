@@ -42,4 +42,8 @@ pub use eidetica_store::{
 pub use eidetica_sync::{DatabaseTicket, Sync, SyncConfig, SyncLimits, SyncReport};
 pub use eidetica_transport::{Address, PeerAddress};
 #[cfg(feature = "http")]
-pub use eidetica_transport_http::{CertificateFault, TlsError, TlsIdentity, TlsRoots};
+pub use eidetica_transport_http::{
+    CertificateFault, HttpConfig, HttpVersion, TlsError, TlsIdentity, TlsRoots,
+};
+#[cfg(feature = "quic")]
+pub use eidetica_transport_quic::QuicLimits;

@@ -71,6 +71,29 @@ fn the_end_of_input_ends_nothing_and_signals_end_it_in_order() {
 }
 
 #[test]
+fn behind_a_proxy_one_address_may_have_more_connections() {
+    const CONNECTIONS_OF_ADDRESS: usize = 256;
+    for (more, code) in [
+        (&[][..], 1),
+        (&["--behind-proxy", "--connections", "500"], 0),
+    ] {
+        let device = Device::empty();
+        let serve = device.serve(&[&["--http", "127.0.0.1:0"], more].concat());
+        let url = serve.listening();
+        let (_, at) = url.split_once('@').unwrap();
+        let connect = |_| std::net::TcpStream::connect(at).unwrap();
+        let held: Vec<_> = (0..CONNECTIONS_OF_ADDRESS).map(connect).collect();
+        let other = Device::empty();
+        other.key();
+        let outcome = other.run(&["db", "list", "--peer", &url]);
+        assert_eq!(outcome.code, Some(code), "{outcome:?}");
+        drop(held);
+    }
+    let outcome = Device::empty().run(&["serve", "--connections", "0"]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+}
+
+#[test]
 fn an_address_in_use_is_a_failure_that_names_it() {
     let device = Device::empty();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -28,8 +28,6 @@ use crate::{
     recent::Recent,
 };
 
-/// Sessions kept; a peer whose session was forgotten pays one new handshake.
-const MAX_SESSIONS: usize = 1024;
 /// Handshakes begun and not ended; anybody can begin one, so few are kept.
 const MAX_HANDSHAKES: usize = 256;
 
@@ -45,19 +43,26 @@ pub struct SecureServer {
 impl SecureServer {
     /// Answers as this device, by what `inner` answers.
     pub fn new(identity: ChannelIdentity, inner: Arc<dyn PeerHandler>) -> Self {
-        Self {
+        Self::guarded(
             identity,
             inner,
-            guard: Arc::new(Guard::new(&SyncConfig::default())),
-            handshakes: Mutex::new(Recent::new(MAX_HANDSHAKES)),
-            sessions: Mutex::new(Recent::new(MAX_SESSIONS)),
-        }
+            Arc::new(Guard::new(&SyncConfig::default())),
+        )
     }
 
     /// Shares limits, and what counts them, with what else answers peers.
-    pub(crate) fn with_guard(mut self, guard: Arc<Guard>) -> Self {
-        self.guard = guard;
-        self
+    pub(crate) fn guarded(
+        identity: ChannelIdentity,
+        inner: Arc<dyn PeerHandler>,
+        guard: Arc<Guard>,
+    ) -> Self {
+        Self {
+            identity,
+            inner,
+            handshakes: Mutex::new(Recent::new(MAX_HANDSHAKES)),
+            sessions: Mutex::new(Recent::new(guard.sessions())),
+            guard,
+        }
     }
 
     async fn plain(&self, context: TransportContext, request: Bytes) -> FrameStream {

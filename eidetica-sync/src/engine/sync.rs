@@ -111,7 +111,7 @@ impl Sync {
             Arc::clone(&throttle),
             Arc::new(responder),
         );
-        let server = SecureServer::new(identity.clone(), Arc::new(guarded));
+        let server = SecureServer::guarded(identity.clone(), Arc::new(guarded), Arc::clone(&guard));
         Ok(Self(Arc::new(Inner {
             links: Links::new(
                 SecureClient::new(identity).with_proving_transport(QUIC),
@@ -121,7 +121,7 @@ impl Sync {
                 config.clone(),
             ),
             listening,
-            server: Arc::new(server.with_guard(Arc::clone(&guard))),
+            server: Arc::new(server),
             guard,
             joins: Joins::new(storage.clone()),
             hub,

@@ -112,9 +112,21 @@ async fn one_address_gets_its_connections_and_no_more() {
     assert_eq!(served.hits("http connections of an address"), 1);
     drop(held);
 
-    let lifted = Served::start(config.with_connections_of_address(usize::MAX)).await;
+    let lifted = Served::start(config.without_limit_of_address()).await;
     let _held = [lifted.connect().await, lifted.connect().await];
     assert!(lifted.ask().await.is_ok());
+}
+
+#[tokio::test]
+async fn of_all_addresses_together_so_many_connections_are_held_and_others_wait() {
+    let served = Served::start(HttpConfig::new().with_connections(2)).await;
+    let mut held = vec![served.connect().await, served.connect().await];
+    let mut waiting = std::pin::pin!(served.ask());
+    let waited = timeout(Duration::from_millis(200), waiting.as_mut()).await;
+    assert!(waited.is_err(), "{waited:?}");
+    held.pop();
+    let answered = timeout(DEADLINE, waiting).await;
+    answered.expect("a place is free").unwrap();
 }
 
 #[tokio::test]
