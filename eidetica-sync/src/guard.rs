@@ -43,6 +43,9 @@ const SUBSCRIPTIONS: usize = 8;
 const SLOW_READER: Duration = Duration::from_secs(60);
 /// Channels of one peer: one for each program that uses its key, and some that it has lost.
 const SESSIONS_OF_PEER: usize = 16;
+/// Channels of all peers: a thousand that come back before what they left behind is forgotten. Each
+/// costs less than 2 KiB; a peer whose channel was forgotten pays a new handshake.
+const SESSIONS: usize = 4_096;
 /// Addresses and peers whose rates are remembered; about 100 bytes each.
 const REMEMBERED: usize = 16_384;
 
@@ -67,7 +70,8 @@ pub struct SyncLimits {
     concurrent_requests: usize,
     subscriptions: usize,
     slow_reader: Option<Duration>,
-    pub(crate) sessions_of_peer: usize,
+    sessions_of_peer: usize,
+    sessions: usize,
 }
 
 impl Default for SyncLimits {
@@ -80,6 +84,7 @@ impl Default for SyncLimits {
             subscriptions: SUBSCRIPTIONS,
             slow_reader: Some(SLOW_READER),
             sessions_of_peer: SESSIONS_OF_PEER,
+            sessions: SESSIONS,
         }
     }
 }
@@ -104,7 +109,8 @@ impl SyncLimits {
         self
     }
 
-    /// How often one peer may ask: 4,096 at once, 250 a second.
+    /// How often one peer may ask: 4,096 at once, 250 a second. Following databases counts as one more
+    /// for each 16 of them.
     #[must_use]
     pub fn with_requests_of_peer(mut self, rate: Option<Rate>) -> Self {
         self.requests_of_peer = rate;
@@ -137,6 +143,22 @@ impl SyncLimits {
     pub fn with_sessions_of_peer(mut self, each: usize) -> Self {
         self.sessions_of_peer = each;
         self
+    }
+
+    /// Channels of all peers that are kept, of which the one used longest ago goes first: 4,096. QUIC
+    /// needs none.
+    #[must_use]
+    pub fn with_sessions(mut self, all: usize) -> Self {
+        self.sessions = all;
+        self
+    }
+
+    /// Lifts the limits on what one address may begin and ask, for a device that all others reach
+    /// through one, as behind a proxy. Those of a peer stay.
+    #[must_use]
+    pub fn without_limits_of_address(self) -> Self {
+        self.with_handshakes_of_address(None)
+            .with_requests_of_address(None)
     }
 }
 
@@ -210,6 +232,11 @@ impl Guard {
         .to_vec()
     }
 
+    /// Channels of all peers that are kept.
+    pub(crate) fn sessions(&self) -> usize {
+        self.limits.sessions.max(1)
+    }
+
     pub(crate) fn sessions_of_peer(&self) -> (usize, &LimitCounter) {
         (self.limits.sessions_of_peer, &self.hits.sessions_of_peer)
     }
@@ -219,6 +246,7 @@ impl Guard {
         self.take(
             &self.handshakes,
             from.and_then(Origin::of).as_ref(),
+            1,
             &self.hits.handshakes_of_address,
         )
     }
@@ -230,14 +258,17 @@ impl Guard {
         request: &[u8],
     ) -> Result<Place<PublicKey>, Limited> {
         let origin = context.remote_address.as_ref().and_then(Origin::of);
+        let weight = Request::weight(request);
         self.take(
             &self.addresses,
             origin.as_ref(),
+            weight,
             &self.hits.requests_of_address,
         )?;
         self.take(
             &self.peers,
             Some(&context.peer),
+            weight,
             &self.hits.requests_of_peer,
         )?;
         let (places, counter) = match Request::is_standing(request) {
@@ -258,12 +289,14 @@ impl Guard {
         &self,
         buckets: &Buckets<K>,
         whose: Option<&K>,
+        count: u32,
         counter: &LimitCounter,
     ) -> Result<(), Limited> {
         let Some(whose) = whose else {
             return Ok(());
         };
-        buckets.take(whose, self.timer.instant()).map_err(|wait| {
+        let taken = buckets.take_many(whose, count, self.timer.instant());
+        taken.map_err(|wait| {
             counter.hit();
             meter::limit_hit(counter.name());
             Limited {

@@ -75,8 +75,18 @@ impl TokenBucket {
     /// # Errors
     /// Nothing is left.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        self.check(now)?;
-        self.left -= 1;
+        self.take_many(1, now)
+    }
+
+    /// Takes so many at once, for what costs as much as that many; more than the burst counts as the
+    /// burst. The error is how long to wait until they are there.
+    ///
+    /// # Errors
+    /// Fewer are left, and none is taken.
+    pub fn take_many(&mut self, count: u32, now: Instant) -> Result<(), Duration> {
+        let count = count.min(self.rate.burst);
+        self.has(count, now)?;
+        self.left -= count;
         Ok(())
     }
 
@@ -85,10 +95,17 @@ impl TokenBucket {
     /// # Errors
     /// Nothing is left; the error is how long to wait until there is one.
     pub fn check(&mut self, now: Instant) -> Result<(), Duration> {
+        self.has(1, now)
+    }
+
+    fn has(&mut self, count: u32, now: Instant) -> Result<(), Duration> {
         self.refill(now);
-        match self.left {
-            0 => Err(self.rate.interval - now.saturating_duration_since(self.refilled)),
-            _ => Ok(()),
+        match count.saturating_sub(self.left) {
+            0 => Ok(()),
+            missing => {
+                let whole = self.rate.interval.saturating_mul(missing);
+                Err(whole.saturating_sub(now.saturating_duration_since(self.refilled)))
+            }
         }
     }
 
@@ -137,7 +154,15 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     /// # Errors
     /// Nothing is left.
     pub fn take(&self, whose: &K, now: Instant) -> Result<(), Duration> {
-        self.with(whose, now, |bucket| bucket.take(now))
+        self.take_many(whose, 1, now)
+    }
+
+    /// Takes so many of somebody's at once; the error is how long to wait until they are there.
+    ///
+    /// # Errors
+    /// Fewer are left, and none is taken.
+    pub fn take_many(&self, whose: &K, count: u32, now: Instant) -> Result<(), Duration> {
+        self.with(whose, now, |bucket| bucket.take_many(count, now))
     }
 
     /// Whether somebody has one left, without taking it: for what counts only if it then fails.
@@ -327,6 +352,26 @@ mod tests {
         // It holds no more than its burst, however long nobody asks.
         let taken = (0..9).filter(|_| bucket.take(at(start, 9_999)).is_ok());
         assert_eq!(taken.count(), 3);
+    }
+
+    #[test]
+    fn what_costs_as_much_as_many_takes_as_many_or_none() {
+        let start = start();
+        let mut bucket = TokenBucket::full(RATE, start);
+        assert_eq!(bucket.take_many(2, start), Ok(()));
+        assert_eq!(bucket.take_many(2, start), Err(Duration::from_secs(10)));
+        assert_eq!(
+            bucket.take_many(3, at(start, 4)),
+            Err(Duration::from_secs(16))
+        );
+        assert_eq!(bucket.take(start), Ok(()));
+        // More than it can ever hold is had for all that it holds.
+        assert_eq!(
+            bucket.take_many(9, at(start, 29)),
+            Err(Duration::from_secs(1))
+        );
+        assert_eq!(bucket.take_many(9, at(start, 30)), Ok(()));
+        assert!(bucket.take(at(start, 30)).is_err());
     }
 
     #[test]

@@ -92,7 +92,8 @@ impl Links {
         match answer.expect().await? {
             Answer::Hello(theirs) if theirs.version == SUPPORTED_VERSIONS.max => {
                 let seen_at = Some(&connection.address().address);
-                let heard = self.peers.hear(answer.peer, &theirs.listen, seen_at);
+                let now = self.config.timer.instant();
+                let heard = self.peers.hear(answer.peer, &theirs.listen, seen_at, now);
                 heard.await?;
                 Ok(answer.peer)
             }

@@ -3,12 +3,12 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use eidetica_core::{DatabaseId, PublicKey, Timestamp};
 use eidetica_store::{CURSOR_ROWS, Key, Storage, StoreError, StoreErrorKind, WriteBatch};
-use eidetica_transport::{Address, PeerAddress};
+use eidetica_transport::{Address, Buckets, PeerAddress, Rate};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -29,6 +29,9 @@ const MAX_NAME_CHARS: usize = 64;
 const REFRESH: Duration = Duration::from_secs(60);
 /// Peers whose own words on where they are reached are kept until they turn out to be worth it.
 const MAX_HEARD: usize = 1024;
+/// How often a peer may name other addresses of itself: when it has moved, and moved again. Each time
+/// costs a commit, and all of them are dialled.
+const NAMINGS: Rate = Rate::new(4, Duration::from_secs(60));
 /// How often a change is tried again because somebody else changed the row meanwhile.
 const ATTEMPTS: usize = 16;
 
@@ -71,6 +74,7 @@ pub(crate) struct Peers {
     pub(super) history: usize,
     pub(super) counted: Arc<Counted>,
     heard: Arc<Mutex<Heard>>,
+    namings: Arc<Buckets<PublicKey>>,
     /// Told when somebody is to be synced with who was not, or not there.
     changed: Arc<Notify>,
 }
@@ -85,6 +89,7 @@ impl Peers {
             history,
             counted: Arc::default(),
             heard: Arc::new(Mutex::new(Recent::new(MAX_HEARD))),
+            namings: Arc::new(Buckets::new(Some(NAMINGS), MAX_HEARD)),
             changed: Arc::default(),
         }
     }
@@ -114,9 +119,12 @@ impl Peers {
 
     /// One peer.
     pub(crate) async fn get(&self, key: &PublicKey) -> Result<Option<SyncPeerInfo>, StoreError> {
+        Ok(self.row(key).await?.map(|row| row.told(*key)))
+    }
+
+    async fn row(&self, key: &PublicKey) -> Result<Option<PeerRow>, StoreError> {
         let row = self.storage.row(&peer_key(key).bytes).await?;
-        let row = row.and_then(|row| decode::<PeerRow>(&row));
-        Ok(row.map(|row| row.told(*key)))
+        Ok(row.and_then(|row| decode(&row)))
     }
 
     /// Adds a peer that the user names, or what the user says of one that is known.
@@ -170,23 +178,30 @@ impl Peers {
         .await
     }
 
-    /// Hears where a peer that has proven its key says that it is reached, and where it was seen. What may be dialled of
-    /// that is kept if the peer is known, else it waits in memory until it is.
+    /// Hears where a peer that has proven its key says that it is reached, and where it was seen. What
+    /// may be dialled of that is kept if the peer is known, else it waits in memory until it is. Who
+    /// names others again and again is not listened to for a while.
     pub(crate) async fn hear(
         &self,
         key: PublicKey,
         listen: &[String],
         seen_at: Option<&Address>,
+        now: Instant,
     ) -> Result<(), StoreError> {
         let named = dialable(listen, key, seen_at);
-        if self.get(&key).await?.is_some() {
-            self.change(key, |row| row.learn(&named, key)).await?;
-            self.have_changed();
+        let Some(row) = self.row(&key).await? else {
+            if !named.is_empty() {
+                self.heard().insert(key, named);
+            }
+            return Ok(());
+        };
+        let mut after = row.clone();
+        after.learn(&named, key);
+        if after == row || self.namings.take(&key, now).is_err() {
             return Ok(());
         }
-        if !named.is_empty() {
-            self.heard().insert(key, named);
-        }
+        self.change(key, |row| row.learn(&named, key)).await?;
+        self.have_changed();
         Ok(())
     }
 

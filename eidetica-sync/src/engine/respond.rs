@@ -152,7 +152,8 @@ impl Inner {
         let version = common.ok_or(Stop::Refuse(Refusal::Versions(SUPPORTED_VERSIONS)))?;
         debug_assert_eq!(version, u16::from(PROTOCOL_VERSION));
         let (peer, seen_at) = (context.peer, context.remote_address.as_ref());
-        self.peers.hear(peer, &hello.listen, seen_at).await?;
+        let now = self.config.timer.instant();
+        self.peers.hear(peer, &hello.listen, seen_at, now).await?;
         let answer = HelloAnswer {
             version,
             capabilities: vec![],

@@ -29,6 +29,10 @@ const REQUEST_ACCESS: u8 = 5;
 const REDEEM: u8 = 6;
 const PING: u8 = 8;
 
+/// Bytes of a `Subscribe` that count as a request: 16 databases without cursors, whose ids are bytes
+/// with a length.
+const FOLLOWED_AS_A_REQUEST: usize = 16 * (1 + 32 + 1);
+
 /// What a device asks of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -229,6 +233,16 @@ impl Request {
     /// Whether the bytes of a request ask for an answer that goes on until it is told to end.
     pub(crate) fn is_standing(bytes: &[u8]) -> bool {
         matches!(bytes, [PROTOCOL_VERSION, SUBSCRIBE, ..])
+    }
+
+    /// How much work encoded bytes may ask for, in requests: databases that are followed are looked
+    /// for one by one.
+    pub(crate) fn weight(bytes: &[u8]) -> u32 {
+        let more = match Self::is_standing(bytes) {
+            true => bytes.len() / FOLLOWED_AS_A_REQUEST,
+            false => 0,
+        };
+        u32::try_from(1 + more).unwrap_or(u32::MAX)
     }
 
     /// Reads a request, accepting exactly its canonical form. The body of an unknown number is

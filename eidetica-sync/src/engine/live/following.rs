@@ -55,15 +55,12 @@ pub(crate) struct Following {
     peers: Peers,
     config: SyncConfig,
     /// By place in the request; `None` once followed no longer.
-    places: Vec<Option<Place>>,
+    places: Vec<Option<Database>>,
+    /// The burst under way, and its place. There is one at a time, so that a peer that ends none makes
+    /// this device hold no more than one.
+    burst: Option<(u16, Intake)>,
     /// What is to be told next.
     next: Option<LiveEvent>,
-}
-
-struct Place {
-    database: Database,
-    /// The burst under way.
-    intake: Option<Intake>,
 }
 
 impl Following {
@@ -98,19 +95,14 @@ impl Following {
             millis: length.as_millis().try_into().unwrap_or(u32::MAX),
         };
         let stream = connection.request(&Request::Subscribe(subscribe)).await?;
-        let places = databases.into_iter().take(MAX_FOLLOWED);
-        let places = places.map(|database| {
-            Some(Place {
-                database,
-                intake: None,
-            })
-        });
+        let places = databases.into_iter().take(MAX_FOLLOWED).map(Some);
         Ok(Self {
             stream,
             peer,
             peers: peers.clone(),
             config: connection.config().clone(),
             places: places.collect(),
+            burst: None,
             next: None,
         })
     }
@@ -133,13 +125,13 @@ impl Following {
                 None => return Ok(LiveEvent::Ended),
                 Some(Answer::Heartbeat) => return Ok(LiveEvent::Heartbeat),
                 Some(Answer::Behind(index)) => {
-                    if let Some(place) = self.place(index)?.take() {
-                        return Ok(LiveEvent::Behind(place.database.id()));
+                    if let Some(database) = self.leave(index)? {
+                        return Ok(LiveEvent::Behind(database.id()));
                     }
                 }
                 Some(Answer::Closed(index)) => {
-                    if let Some(place) = self.place(index)?.take() {
-                        return Ok(LiveEvent::Closed(place.database.id()));
+                    if let Some(database) = self.leave(index)? {
+                        return Ok(LiveEvent::Closed(database.id()));
                     }
                 }
                 Some(Answer::Live(frame)) => {
@@ -155,24 +147,32 @@ impl Following {
 
     /// The place of a database; one that is followed no longer may still be named by what was on
     /// its way.
-    fn place(&mut self, index: u16) -> Result<&mut Option<Place>, SyncError> {
+    fn place(&mut self, index: u16) -> Result<&mut Option<Database>, SyncError> {
         let place = self.places.get_mut(usize::from(index));
         place.ok_or_else(does_not_belong)
     }
 
+    /// Follows a database no longer; which, if it was followed.
+    fn leave(&mut self, index: u16) -> Result<Option<Database>, SyncError> {
+        self.burst.take_if(|(of, _)| *of == index);
+        Ok(self.place(index)?.take())
+    }
+
     /// Takes a frame in; the event of it, if it ends a burst or the following of a database.
     async fn take_in(&mut self, frame: LiveFrame) -> Result<Option<LiveEvent>, SyncError> {
-        let (peer, peers, config) = (self.peer, self.peers.clone(), self.config.clone());
-        let held = self.place(frame.index)?;
-        let Some(place) = held else {
+        let index = frame.index;
+        if self.burst.as_ref().is_some_and(|(of, _)| *of != index) {
+            return Err(does_not_belong());
+        }
+        let Some(database) = self.place(index)?.clone() else {
             return Ok(None);
         };
-        let id = place.database.id();
-        if !may_carry(&place.database, &peer) {
-            *held = None;
+        let id = database.id();
+        if !may_carry(&database, &self.peer) {
+            self.leave(index)?;
             return Ok(Some(LiveEvent::Closed(id)));
         }
-        let Some(brought) = place.commit(&frame, &peers, peer, &config).await? else {
+        let Some(brought) = self.commit(&frame, database).await? else {
             return Ok(None);
         };
         meter::burst_in();
@@ -185,41 +185,38 @@ impl Following {
             bytes: (frame.data.piece.len() + frame.data.signatures.len()) as u64,
         };
         if is_behind {
-            *held = None;
+            self.leave(index)?;
             self.next = Some(LiveEvent::Behind(id));
         }
         Ok(Some(event))
     }
-}
 
-impl Place {
     /// Commits what a frame brings, with the cursor that it leads to; `None` as long as an entry goes
     /// on in the next frame.
     async fn commit(
         &mut self,
         frame: &LiveFrame,
-        peers: &Peers,
-        peer: PublicKey,
-        config: &SyncConfig,
+        database: Database,
     ) -> Result<Option<Brought>, SyncError> {
-        let begin = || Intake::new(peers, self.database.clone(), peer, config);
-        let mut intake = self.intake.take().unwrap_or_else(begin);
+        let begin = || Intake::new(&self.peers, database.clone(), self.peer, &self.config);
+        let burst = self.burst.take().map(|(_, intake)| intake);
+        let mut intake = burst.unwrap_or_else(begin);
         intake.feed(&frame.data).await?;
         let Some(mark) = frame.data.mark else {
             if frame.ends {
                 return Err(does_not_belong());
             }
-            self.intake = Some(intake);
+            self.burst = Some((frame.index, intake));
             return Ok(None);
         };
         intake.flush().await?;
         let brought = std::mem::take(&mut intake.brought);
         if frame.data.signatures.is_empty() {
             // What the peer leaves out is behind the cursor.
-            follow_to(&self.database, peer, None, mark.cursor).await?;
+            follow_to(&database, self.peer, None, mark.cursor).await?;
         }
         if !frame.ends {
-            self.intake = Some(intake);
+            self.burst = Some((frame.index, intake));
         }
         Ok(Some(brought))
     }

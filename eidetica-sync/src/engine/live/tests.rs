@@ -5,6 +5,7 @@ mod access;
 mod crowd;
 mod device;
 mod gaps;
+mod hostile;
 mod left_out;
 mod slow;
 

@@ -10,7 +10,7 @@ use eidetica_testkit::golden;
 use super::*;
 use crate::{
     Direction, Epoch, Priority, Rule, SyncError, SyncErrorKind, SyncHistoryEntry, SyncReport,
-    TipsDigest, check_rows,
+    Timer, TipsDigest, check_rows,
     engine::{
         fixture::{StoppedClock, key, look, open},
         history::HISTORY,
@@ -156,13 +156,45 @@ async fn a_peer_that_is_not_known_cannot_be_paused() {
 async fn what_is_heard_of_a_peer_is_kept_once_it_is_recorded_and_not_before() {
     let device = device(9).await;
     let listen = ["quic://192.0.2.7:1".to_owned()];
-    device.peers.hear(key(1), &listen, None).await.unwrap();
+    device
+        .peers
+        .hear(key(1), &listen, None, device.clock.instant())
+        .await
+        .unwrap();
     assert_eq!(device.peers.all().await.unwrap(), []);
     device.peers.record(device.database, key(1)).await.unwrap();
     let peer = device.peers.get(&key(1)).await.unwrap().unwrap();
     let known: Vec<_> = peer.addresses.iter().map(|known| known.origin).collect();
     assert_eq!(known, [AddressOrigin::Learnt]);
     assert_eq!(peer.last, Some(Timestamp::from_millis(HOUR)));
+}
+
+#[tokio::test]
+async fn who_names_other_addresses_again_and_again_is_not_listened_to_for_a_while() {
+    let device = device(9).await;
+    device.peers.record(device.database, key(1)).await.unwrap();
+    assert!(look(pin!(device.peers.changed())).await.is_some());
+    let name = async |n: u8| {
+        let (listen, now) = ([format!("quic://192.0.2.{n}:1")], device.clock.instant());
+        device.peers.hear(key(1), &listen, None, now).await.unwrap();
+        let is_changed = look(pin!(device.peers.changed())).await.is_some();
+        let peer = device.peers.get(&key(1)).await.unwrap().unwrap();
+        let known = peer.addresses.iter().map(|known| &known.address.address);
+        let is_kept = known.map(Address::to_string).eq(listen);
+        assert!(is_kept || !is_changed);
+        (is_kept, is_changed)
+    };
+    for n in 1..=4 {
+        assert_eq!(name(n).await, (true, true));
+    }
+    for n in 5..100 {
+        assert_eq!(name(n).await, (false, false));
+    }
+    // What is kept already is no change, however often it is named.
+    assert_eq!(name(4).await, (true, false));
+    device.clock.set(HOUR + 60_000);
+    assert_eq!(name(100).await, (true, true));
+    assert_eq!(name(101).await, (false, false));
 }
 
 #[tokio::test]
@@ -354,7 +386,10 @@ async fn golden_rows_of_peers() {
     } = &device;
     peers.add(key(1), Some("laptop"), &given).await.unwrap();
     let listen = ["http://192.0.2.9:80".to_owned()];
-    peers.hear(key(1), &listen, None).await.unwrap();
+    peers
+        .hear(key(1), &listen, None, device.clock.instant())
+        .await
+        .unwrap();
     let change = |terms: &mut crate::Terms| {
         terms.direction = Direction::PushOnly;
         terms.priority = Priority(-1);

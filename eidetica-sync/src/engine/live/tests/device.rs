@@ -220,6 +220,21 @@ impl Device {
         link
     }
 
+    /// A subscription to databases at an address.
+    pub(super) async fn following(
+        &self,
+        address: Address,
+        key: PublicKey,
+        databases: &[&Database],
+    ) -> Following {
+        let address = PeerAddress {
+            address,
+            key: Some(key),
+        };
+        let linking = self.linking(address, key, databases);
+        linking.follow(PATIENCE).await.unwrap()
+    }
+
     fn linking(&self, address: PeerAddress, peer: PublicKey, databases: &[&Database]) -> Linking {
         Linking {
             sync: self.sync.clone(),
@@ -432,7 +447,7 @@ impl Raw {
         Self::begin(to, peer, followed.collect()).await
     }
 
-    async fn begin(to: &Device, peer: PublicKey, databases: Vec<Followed>) -> Self {
+    pub(super) async fn begin(to: &Device, peer: PublicKey, databases: Vec<Followed>) -> Self {
         let millis = PATIENCE.as_millis() as u32;
         let request = Request::Subscribe(Subscribe { databases, millis });
         Self(to.handler.handle(over(1, peer), request.encode()).await)
