@@ -75,6 +75,7 @@ struct State {
     listening: BTreeMap<String, Arc<Listener>>,
     names: u64,
     exchanges: u64,
+    broken: u64,
     bytes: u64,
     log: Vec<String>,
 }
@@ -143,6 +144,11 @@ impl SimNet {
     /// Requests that were sent so far.
     pub fn exchanges(&self) -> u64 {
         self.lock().exchanges
+    }
+
+    /// Exchanges so far that did not come to their end, or of which the request came twice.
+    pub fn broken_exchanges(&self) -> u64 {
+        self.lock().broken
     }
 
     /// Adds a line to the log.

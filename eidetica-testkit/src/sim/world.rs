@@ -10,9 +10,9 @@ mod told;
 mod trouble;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use eidetica_sync::SyncConfig;
 
 use self::{
     device::{Device, Fault, WrongClock},
-    driver::{Mode, Route},
+    driver::{Mode, Route, Seen},
 };
 use crate::{
     SimClock,
@@ -35,8 +35,10 @@ const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
 const BATCH: usize = 16;
 /// From one exchange in the background to the next, so short that a world sees some.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// How long all devices may take to agree once nothing is wrong any more.
-const HEALING: Duration = Duration::from_secs(600);
+/// How long all devices may take to agree once nothing is wrong any more: 30 s is what a peer may be
+/// silent in an exchange, and 29 s what somebody takes who dials in vain just then and comes back; the
+/// rest is for the exchanges that follow.
+const HEALING: Duration = Duration::from_secs(35);
 /// How long everything together may take.
 const END: Duration = Duration::from_secs(4 * 60 * 60);
 /// Lines of the log that a failure shows.
@@ -67,6 +69,9 @@ pub struct WorldReport {
     pub exchanges: u64,
     /// How much time passed in the world.
     pub time: Duration,
+    /// How much of it until all devices agreed on what has an effect, since anything was last in
+    /// the way.
+    pub healing: Duration,
     /// What happened, line by line.
     pub log: Vec<String>,
 }
@@ -129,8 +134,9 @@ impl World {
         });
         let log = net.log();
         match result {
-            Ok(entries) => Ok(WorldReport {
+            Ok((entries, healing)) => Ok(WorldReport {
                 entries,
+                healing,
                 bytes: net.bytes(),
                 exchanges: net.exchanges(),
                 time: clock.passed(),
@@ -144,15 +150,19 @@ impl World {
         }
     }
 
-    async fn live(&self, clock: &SimClock, net: &SimNet) -> Result<u64, Fault> {
+    /// The entries that there are in the end, and how long it took to agree on them.
+    async fn live(&self, clock: &SimClock, net: &SimNet) -> Result<(u64, Duration), Fault> {
         let mut running = Run::begin(self, clock, net).await?;
         running.trouble().await?;
         running.heal().await?;
-        running.agree().await?;
+        let healing = running.agree().await?;
         running.calm().await?;
-        running.check().await
+        Ok((running.check().await?, healing))
     }
 }
+
+/// Entries by their ids.
+type IdSet = Arc<BTreeSet<EntryId>>;
 
 /// A world under way.
 struct Run {
@@ -163,12 +173,18 @@ struct Run {
     devices: Vec<Device>,
     databases: Vec<DatabaseId>,
     mode: Mode,
-    /// Entries that crossed a link, each time that they did.
-    carried: Arc<AtomicU64>,
+    /// What drivers have seen so far.
+    seen: Arc<Seen>,
     /// Who dials whom.
     routes: BTreeSet<Route>,
-    /// Who is a member now, by the administrator's last word.
-    members: Vec<bool>,
+    /// Who may be removed, also all at the same time.
+    removable: BTreeSet<usize>,
+    /// Whether the second device is an administrator, too.
+    has_second_admin: bool,
+    /// How often a device broke down or its disk failed.
+    breakdowns: u64,
+    /// The entries with an effect that a device had when its tips had this digest.
+    with_effect: BTreeMap<(usize, DatabaseId), ([u8; 32], IdSet)>,
     /// What others had of each device when it last lost power.
     given_away: Vec<BTreeSet<EntryId>>,
 }
@@ -191,6 +207,7 @@ impl Run {
             net.note(format_args!("d{number} {durability:?} clock={ahead}"));
             devices.push(Device::new(number, world.seed, clock, durability).await?);
         }
+        let routes = driver::routes(count, &dice);
         let mut run = Self {
             config: world
                 .config
@@ -199,13 +216,16 @@ impl Run {
                 .with_interval(INTERVAL),
             clock: clock.clone(),
             net: net.clone(),
-            members: vec![true; count],
+            has_second_admin: dice.below(2) == 0,
+            breakdowns: 0,
+            with_effect: BTreeMap::new(),
             mode: match dice.below(2) {
                 0 => Mode::Calls,
                 _ => Mode::Background,
             },
-            carried: Arc::default(),
-            routes: driver::routes(count, &dice),
+            seen: Arc::default(),
+            removable: driver::removable(&routes, count, &dice),
+            routes,
             dice,
             devices,
             databases: Vec::new(),
@@ -225,8 +245,8 @@ impl Run {
             let storage = self.storage(0)?.clone();
             let database = storage.create_database(&format!("b{number}")).await?;
             let mut tx = database.transaction().await?;
-            for device in &self.devices[1..] {
-                tx.set_permission(device.key, Level::Write, &device.name);
+            for (number, device) in (1..).zip(&self.devices[1..]) {
+                tx.set_permission(device.key, self.due_level(number), &device.name);
             }
             let root = tx.commit().await?;
             self.promise(0, root);
@@ -244,6 +264,15 @@ impl Run {
 
     fn note(&self, line: impl fmt::Display) {
         self.net.note(line);
+    }
+
+    /// The level that a device has while nobody has removed it.
+    fn due_level(&self, number: usize) -> Level {
+        match number {
+            0 => Level::Admin(0),
+            1 if self.has_second_admin => Level::Admin(1),
+            _ => Level::Write,
+        }
     }
 
     fn storage(&self, number: usize) -> Result<&eidetica_store::Storage, Fault> {

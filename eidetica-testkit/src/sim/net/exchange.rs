@@ -100,6 +100,7 @@ pub(super) async fn begin(
         is_heard,
     };
     if twice {
+        net.lock().broken += 1;
         let (unheard, _) = mpsc::channel(ARRIVED);
         tokio::spawn(exchange(false).run(unheard, None));
     }
@@ -156,8 +157,8 @@ impl Exchange {
         let pair = self.pair();
         tokio::select! {
             biased;
-            () = self.is_cancelled(cancelled) => self.note("is given up"),
-            () = self.net.until_broken(&pair) => self.note("is broken off"),
+            () = self.is_cancelled(cancelled) => self.breaks("is given up"),
+            () = self.net.until_broken(&pair) => self.breaks("is broken off"),
             ((), ()) = async { tokio::join!(self.ask(sender), self.bring(receiver, &heard)) } => {}
         }
         self.listener.forget(self.number);
@@ -174,6 +175,12 @@ impl Exchange {
         let copy = if self.is_heard { "" } else { " (again)" };
         self.net
             .note(format_args!("#{number}{copy} {from}>{to} {what}"));
+    }
+
+    /// Notes that it does not come to its end.
+    fn breaks(&self, how: &str) {
+        self.net.lock().broken += 1;
+        self.note(how);
     }
 
     /// Ends when the answerer hears that the asker has gone.
@@ -275,11 +282,11 @@ impl Exchange {
                 Event::Ends | Event::Fails(_) => true,
             };
             if is_last {
-                let how = match &event {
-                    Event::Fails(error) => format!("fails: {error}"),
-                    _ => "ends".to_owned(),
-                };
-                self.note(&format!("{how}. frames={frames} bytes={bytes}"));
+                let count = format!("frames={frames} bytes={bytes}");
+                match &event {
+                    Event::Fails(error) => self.breaks(&format!("fails: {error}. {count}")),
+                    _ => self.note(&format!("ends. {count}")),
+                }
             }
             if self.is_heard && heard.send(event).await.is_err() || is_last {
                 return;

@@ -1,13 +1,17 @@
 //! Owns what must hold in a world: always, and once nothing goes wrong any more.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use eidetica_core::{Arrival, DatabaseId, EntryId};
 use eidetica_store::{CURSOR_ROWS, Storage};
 use eidetica_sync::check_rows;
 
 use super::{
-    HEALING, Run,
+    HEALING, INTERVAL, IdSet, Run,
     device::{Fault, Running, entries, open, read},
     driver::{Mode, Route},
 };
@@ -17,21 +21,45 @@ const SETTLING: Duration = Duration::from_secs(35);
 /// Bytes of a frame beside the entries in it, with those of its encryption.
 const FRAME_BYTES: u64 = 512;
 /// Bytes of a request and its answer beside entries, with those of a handshake now and then.
-const REQUEST_BYTES: u64 = 2_048;
+const REQUEST_BYTES: u64 = 1_024;
+/// Requests of one exchange that somebody asks for, at most on average.
+const REQUESTS_OF_A_CALL: u64 = 2;
+/// Requests that one thing that went wrong is the cause of, at most on average.
+const REQUESTS_OF_A_FAULT: u64 = 4;
+/// Bytes of entries that go once more, at most, for each thing that went wrong: what is on its way.
+const LOST_BYTES: u64 = 16 * 1024;
 /// How often is looked whether all agree.
 const LOOK: Duration = Duration::from_millis(500);
 
 impl Run {
-    /// Waits until all devices have the same entries.
-    pub(super) async fn agree(&mut self) -> Result<(), Fault> {
-        let began = self.clock.passed();
+    /// Waits until all devices have the same entries, and everybody is a member. Returns how long it
+    /// took until they had those that have an effect, since somebody was last taken back or refused:
+    /// whoever is refused asks again after an interval.
+    pub(super) async fn agree(&mut self) -> Result<Duration, Fault> {
+        let mut began = self.clock.passed();
+        let mut healed = None;
         loop {
             self.clock.sleep(LOOK).await;
+            if self.take_back().await? {
+                began = self.clock.passed();
+                healed = None;
+            }
+            let now = self.clock.passed();
+            let refused = Duration::from_millis(self.seen.refused.load(Relaxed));
+            let waited = now - refused.max(began);
             let Some(differs) = self.difference().await? else {
                 self.note("all agree");
-                return Ok(());
+                return Ok(healed.unwrap_or(waited));
             };
-            if self.clock.passed() - began > HEALING {
+            if healed.is_none() && self.is_equal_in_effect().await? {
+                self.note("all agree but on what has no effect");
+                healed = Some(waited);
+            }
+            // What has no effect goes from one device to the next by an exchange at each interval,
+            // and so does what waits for a grant.
+            let devices = u32::try_from(self.devices.len()).expect("are few");
+            let is_late = healed.is_none() && waited > HEALING;
+            if is_late || now - began > HEALING + INTERVAL * devices {
                 return Err(Fault(format!("devices do not come to agree: {differs}")));
             }
         }
@@ -42,7 +70,7 @@ impl Run {
     pub(super) async fn calm(&mut self) -> Result<(), Fault> {
         // What goes on since the trouble comes to its end.
         self.clock.sleep(SETTLING).await;
-        let (carried, bytes) = (self.carried.load(Relaxed), self.net.bytes());
+        let (carried, bytes) = (self.seen.carried.load(Relaxed), self.net.bytes());
         let (began, requests) = (self.clock.passed(), self.net.exchanges());
         let before = self.sizes().await?;
         for number in 0..self.devices.len() {
@@ -51,18 +79,14 @@ impl Run {
         }
         self.agree().await?;
         self.clock.sleep(SETTLING).await;
-        let carried = self.carried.load(Relaxed) - carried;
+        let carried = self.seen.carried.load(Relaxed) - carried;
         let (entries, size) = self.sizes().await?;
         let (entries, size) = (entries - before.0, size - before.1);
-        let links: BTreeSet<Route> = self
-            .routes
-            .iter()
-            .map(|(one, other)| (*one.min(other), *one.max(other)))
-            .collect();
-        let links_of_a_tree = self.devices.len() - 1;
+        let links = self.links();
+        let links_of_a_tree = self.devices.len() as u64 - 1;
         // An exchange that goes on just then may bring what live sync brings, too.
-        let most = entries * links.len() as u64 * 3 / 2;
-        if self.mode == Mode::Background && links.len() == links_of_a_tree && carried > most {
+        let most = entries * links * 3 / 2;
+        if self.mode == Mode::Background && links == links_of_a_tree && carried > most {
             return Err(Fault(format!(
                 "entries cross links more than once. crossings=`{carried}` enough=`{most}`"
             )));
@@ -70,7 +94,7 @@ impl Run {
         let spent = self.net.bytes() - bytes;
         let requests = self.net.exchanges() - requests;
         let beats = (self.clock.passed() - began).as_secs() / 15 + 1;
-        let ends = 2 * links.len() as u64;
+        let ends = 2 * links;
         let enough = ends * (size + FRAME_BYTES * (entries + beats)) + REQUEST_BYTES * requests;
         self.note(format_args!(
             "calm. entries={entries} size={size} crossings={carried} bytes={spent} \
@@ -80,6 +104,45 @@ impl Run {
             true => Ok(()),
             false => Err(Fault(format!(
                 "more bytes than enough. bytes=`{spent}` enough=`{enough}`"
+            ))),
+        }
+    }
+
+    /// How many pairs of devices deal with each other.
+    fn links(&self) -> u64 {
+        let routes = self.routes.iter();
+        let links = routes.map(|(one, other)| (*one.min(other), *one.max(other)));
+        links.collect::<BTreeSet<Route>>().len() as u64
+    }
+
+    /// All in all, an entry goes over each link once each way, in a request of its own or in an
+    /// exchange that somebody asks for, and again where something went wrong.
+    async fn check_traffic(&self) -> Result<(), Fault> {
+        let (entries, size) = self.sizes().await?;
+        let (spent, requests) = (self.net.bytes(), self.net.exchanges());
+        let broken = self.net.broken_exchanges() + self.breakdowns;
+        let beats = self.clock.passed().as_secs() / 15 + 1;
+        let once = 2 * self.links() * (size + FRAME_BYTES * (entries + beats));
+        let again = broken * size.min(LOST_BYTES);
+        let enough = once + again + REQUEST_BYTES * requests;
+        let calls = self.seen.calls.load(Relaxed);
+        let databases = self.databases.len() as u64;
+        let few = REQUESTS_OF_A_CALL * calls
+            + 2 * self.links() * (entries + databases * beats)
+            + REQUESTS_OF_A_FAULT * broken;
+        self.note(format_args!(
+            "in all. entries={entries} size={size} bytes={spent} once={once} broken={broken} \
+             again={again} requests={requests} enough={enough} calls={calls} few={few}"
+        ));
+        if spent > enough {
+            return Err(Fault(format!(
+                "more bytes than enough in all. bytes=`{spent}` enough=`{enough}`"
+            )));
+        }
+        match requests <= few {
+            true => Ok(()),
+            false => Err(Fault(format!(
+                "more requests than enough. requests=`{requests}` enough=`{few}`"
             ))),
         }
     }
@@ -117,6 +180,38 @@ impl Run {
         Ok(None)
     }
 
+    /// Whether all devices have the same entries but for those without effect.
+    async fn is_equal_in_effect(&mut self) -> Result<bool, Fault> {
+        for id in self.databases.clone() {
+            let first = self.with_effect(0, id).await?;
+            for number in 1..self.devices.len() {
+                if self.with_effect(number, id).await? != first {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The entries of a device that have an effect.
+    async fn with_effect(&mut self, number: usize, id: DatabaseId) -> Result<IdSet, Fault> {
+        let Some(database) = open(self.storage(number)?, id).await? else {
+            return Ok(IdSet::default());
+        };
+        let held = database.frontier().digest;
+        if let Some((of, known)) = self.with_effect.get(&(number, id))
+            && *of == held
+        {
+            return Ok(Arc::clone(known));
+        }
+        let all = database.difference(&[], Arrival(0)).await?;
+        let all = read(all.without_void()).await?;
+        let ids: IdSet = Arc::new(all.iter().map(|(_, entry)| entry.id()).collect());
+        self.with_effect
+            .insert((number, id), (held, Arc::clone(&ids)));
+        Ok(ids)
+    }
+
     /// Checks all that must hold in the end; how many entries there are.
     pub(super) async fn check(&mut self) -> Result<u64, Fault> {
         let mut count = 0;
@@ -124,6 +219,7 @@ impl Run {
             count += self.storage(0)?.database(id).await?.frontier().count;
             self.check_views(id).await?;
         }
+        self.check_traffic().await?;
         self.check_acknowledged().await?;
         for number in 0..self.devices.len() {
             self.check_cursors(number).await?;

@@ -4,12 +4,12 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use eidetica_core::DatabaseId;
-use eidetica_sync::{Sync, SyncEvent, SyncEventKind, SyncReport};
+use eidetica_sync::{Sync, SyncErrorKind, SyncEvent, SyncEventKind, SyncReport};
 use eidetica_transport::PeerAddress;
 
 use super::Run;
@@ -42,20 +42,48 @@ pub(super) fn routes(devices: usize, dice: &Dice) -> BTreeSet<Route> {
     routes
 }
 
-/// Whether all other devices are still connected when nobody deals with this one.
-pub(super) fn are_connected_without(routes: &BTreeSet<Route>, left_out: usize) -> bool {
-    let all: BTreeSet<usize> = routes.iter().flat_map(|(from, to)| [*from, *to]).collect();
+/// Devices that may be removed at any time: without all of them the others are connected, and each
+/// of them deals with one of the others. Whoever is removed hears of its return from nobody else,
+/// as nothing is taken from who was removed.
+pub(super) fn removable(routes: &BTreeSet<Route>, devices: usize, dice: &Dice) -> BTreeSet<usize> {
+    let first = usize::try_from(dice.below(devices as u64)).expect("is below a length");
+    let mut removable = BTreeSet::new();
+    for device in (0..devices)
+        .map(|n| (first + n) % devices)
+        .filter(|n| *n > 0)
+    {
+        removable.insert(device);
+        let reached = reached_without(routes, &removable);
+        let others = (0..devices).filter(|n| !removable.contains(n));
+        let is_near_one = |removed: &usize| {
+            let mut ways = both_ways(routes);
+            ways.any(|(from, to)| to == *removed && reached.contains(&from))
+        };
+        if !others.eq(reached.iter().copied()) || !removable.iter().all(is_near_one) {
+            removable.remove(&device);
+        }
+    }
+    removable
+}
+
+/// The devices that the first deals with, at first or at second hand, when nobody deals with these.
+fn reached_without(routes: &BTreeSet<Route>, left_out: &BTreeSet<usize>) -> BTreeSet<usize> {
     let mut reached = BTreeSet::from([0]);
-    for _ in &all {
-        let ways = routes
-            .iter()
-            .flat_map(|(one, other)| [(*one, *other), (*other, *one)]);
-        let next = ways.filter(|(from, to)| reached.contains(from) && *to != left_out);
+    loop {
+        let next = both_ways(routes).filter(|(from, to)| {
+            reached.contains(from) && !reached.contains(to) && !left_out.contains(to)
+        });
         let next: Vec<_> = next.map(|(_, to)| to).collect();
+        if next.is_empty() {
+            return reached;
+        }
         reached.extend(next);
     }
-    all.iter()
-        .all(|device| *device == left_out || reached.contains(device))
+}
+
+fn both_ways(routes: &BTreeSet<Route>) -> impl Iterator<Item = Route> {
+    let ways = routes.iter();
+    ways.flat_map(|(one, other)| [(*one, *other), (*other, *one)])
 }
 
 /// What makes devices sync.
@@ -65,6 +93,19 @@ pub(super) enum Mode {
     Calls,
     /// They go on by themselves, in the background.
     Background,
+}
+
+/// What all drivers of a world have seen, and what they know of it.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Entries that crossed a link, each time that they did.
+    pub(super) carried: AtomicU64,
+    /// How often somebody asked for an exchange.
+    pub(super) calls: AtomicU64,
+    /// When somebody was last refused, in milliseconds since the beginning.
+    pub(super) refused: AtomicU64,
+    /// Whether nothing is wrong any more.
+    pub(super) is_well: AtomicBool,
 }
 
 impl Run {
@@ -87,7 +128,7 @@ impl Run {
             clock: self.clock.clone(),
             net: self.net.clone(),
             dice: self.dice.clone(),
-            carried: Arc::clone(&self.carried),
+            seen: Arc::clone(&self.seen),
         };
         let databases = self.databases.clone();
         let task = match self.mode {
@@ -106,18 +147,29 @@ struct Driver {
     clock: SimClock,
     net: SimNet,
     dice: Dice,
-    /// Entries that crossed a link, each time that they did.
-    carried: Arc<AtomicU64>,
+    seen: Arc<Seen>,
 }
 
 impl Driver {
-    /// Syncs now and then with somebody.
+    /// Syncs now and then with somebody: each database with each peer, then all of them again.
     async fn call(self, databases: Vec<DatabaseId>) {
+        let pairs = self.peers.iter();
+        let pairs = pairs.flat_map(|peer| databases.iter().map(move |database| (peer, *database)));
+        let pairs: Vec<_> = pairs.collect();
+        let mut left = Vec::new();
         loop {
-            self.clock.sleep(self.dice.millis(200..5_000)).await;
-            let peer = self.dice.pick(&self.peers);
-            let database = *self.dice.pick(&databases);
+            if left.is_empty() {
+                left.clone_from(&pairs);
+            }
+            let pause = match self.seen.is_well.load(Relaxed) {
+                false => self.dice.millis(200..5_000),
+                true => self.dice.millis(200..1_000),
+            };
+            self.clock.sleep(pause).await;
+            let next = usize::try_from(self.dice.below(left.len() as u64));
+            let (peer, database) = left.swap_remove(next.expect("is below a length"));
             let (name, to) = (&self.name, peer.address.rest());
+            self.seen.calls.fetch_add(1, Relaxed);
             match self.sync.sync_with_peer(database, peer).await {
                 Ok(report) => self.synced(to, &report),
                 Err(error) => self
@@ -155,17 +207,22 @@ impl Driver {
             SyncEventKind::Received {
                 entries, redundant, ..
             } => {
-                self.carried.fetch_add(entries + redundant, Relaxed);
+                self.seen.carried.fetch_add(entries + redundant, Relaxed);
                 self.net.note(format_args!(
                     "{name} hears from {peer}. in={entries} known={redundant}"
                 ));
             }
             SyncEventKind::Sent { entries, .. } => {
-                self.carried.fetch_add(*entries, Relaxed);
+                self.seen.carried.fetch_add(*entries, Relaxed);
                 self.net
                     .note(format_args!("{name} tells {peer}. out={entries}"));
             }
             SyncEventKind::Failed(failure) => {
+                if failure.kind == SyncErrorKind::Refused {
+                    let millis = self.clock.passed().as_millis();
+                    let millis = u64::try_from(millis).expect("a world does not last so long");
+                    self.seen.refused.store(millis, Relaxed);
+                }
                 let message = &failure.message;
                 self.net
                     .note(format_args!("{name} fails with {peer}: {message}"));
@@ -183,7 +240,9 @@ impl Driver {
             rule,
             ..
         } = report;
-        self.carried.fetch_add(received + sent + redundant, Relaxed);
+        self.seen
+            .carried
+            .fetch_add(received + sent + redundant, Relaxed);
         let refused = report.refused.len();
         self.net.note(format_args!(
             "{name} synced with {to}. in={received} out={sent} known={redundant} \

@@ -1,11 +1,15 @@
 //! Owns what goes wrong in a world, and the end of it.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use eidetica_core::authority::Level;
 use eidetica_store::StoreErrorKind;
 
-use super::{Run, YEAR, device::Fault, driver::are_connected_without, edits};
+use super::{
+    Run, YEAR,
+    device::{Fault, open},
+    edits,
+};
 use crate::{
     sim::{Chance, Link},
     store::Fault as DiskFault,
@@ -42,9 +46,10 @@ impl Run {
         Ok(())
     }
 
-    /// Ends all trouble: every link works, every device runs, everybody is a member.
+    /// Ends all trouble: every link works, every device runs, and what is written is durable.
     pub(super) async fn heal(&mut self) -> Result<(), Fault> {
         self.note("all is well from now on");
+        self.seen.is_well.store(true, Relaxed);
         self.net
             .set_every_link(&Link::new().with_latency(Duration::from_millis(20)));
         self.forbid_dialling();
@@ -53,14 +58,29 @@ impl Run {
                 self.start(number).await?;
             }
         }
-        self.flush(0).await?;
-        for number in 1..self.devices.len() {
-            self.set_member(number, true).await?;
-        }
         for number in 0..self.devices.len() {
             self.flush(number).await?;
         }
         Ok(())
+    }
+
+    /// Lets the first administrator take everybody back who is removed by what it knows; whether
+    /// there was somebody.
+    pub(super) async fn take_back(&mut self) -> Result<bool, Fault> {
+        let mut removed = Vec::new();
+        for number in 1..self.devices.len() {
+            if !self.is_member(0, number).await? {
+                removed.push(number);
+            }
+        }
+        if removed.is_empty() {
+            return Ok(false);
+        }
+        for number in removed {
+            self.set_member(0, number, true).await?;
+        }
+        self.flush(0).await?;
+        Ok(true)
     }
 
     fn any(&self) -> usize {
@@ -135,7 +155,8 @@ impl Run {
         self.net.break_off(one, other);
     }
 
-    fn fail_commit(&self, number: usize) {
+    fn fail_commit(&mut self, number: usize) {
+        self.breakdowns += 1;
         let device = &self.devices[number];
         let fault = match self.dice.below(2) {
             0 => DiskFault::AcknowledgementLost,
@@ -160,12 +181,14 @@ impl Run {
     }
 
     async fn kill(&mut self, number: usize) -> Result<(), Fault> {
+        self.breakdowns += 1;
         self.note(format_args!("{} is killed", self.devices[number].name));
         self.devices[number].kill().await?;
         self.come_back(number).await
     }
 
     async fn lose_power(&mut self, number: usize) -> Result<(), Fault> {
+        self.breakdowns += 1;
         self.note(format_args!("{} loses power", self.devices[number].name));
         self.given_away[number] = self.given_away(number).await?;
         self.devices[number].lose_power().await?;
@@ -173,6 +196,7 @@ impl Run {
     }
 
     async fn restart(&mut self, number: usize) -> Result<(), Fault> {
+        self.breakdowns += 1;
         self.note(format_args!("{} is restarted", self.devices[number].name));
         if let Some(mut stopped) = self.devices[number].shut_down().await? {
             self.check_told(&mut stopped).await?;
@@ -196,43 +220,80 @@ impl Run {
         self.start(number).await
     }
 
-    /// Removes a member, or adds again the one that was removed. Whoever is cut off by a removal
-    /// cannot hear that it is over, as nothing is taken from who was removed: so one at a time, and
-    /// nobody whom others need.
+    /// Lets administrators remove members or take them back: one of them one member or several, or
+    /// both of them, at the same time.
     async fn change_members(&mut self) -> Result<(), Fault> {
-        if let Some(removed) = self.members.iter().position(|is_member| !is_member) {
-            return self.set_member(removed, true).await;
+        let candidates: Vec<usize> = self.removable.iter().copied().collect();
+        if candidates.is_empty() {
+            return Ok(());
         }
-        let number = self.any();
-        match number > 0 && are_connected_without(&self.routes, number) {
-            true => self.set_member(number, false).await,
-            false => Ok(()),
+        let one = *self.dice.pick(&candidates);
+        let other = *self.dice.pick(&candidates);
+        match self.dice.below(3) {
+            0 => self.change_member(0, one).await,
+            1 => {
+                self.change_member(0, one).await?;
+                self.change_member(0, other).await
+            }
+            _ => {
+                self.change_member(0, one).await?;
+                // It knows nothing of the first one's word.
+                self.change_member(1, other).await
+            }
         }
     }
 
-    /// Lets the administrator add or remove a member of every database.
-    async fn set_member(&mut self, number: usize, is_member: bool) -> Result<(), Fault> {
-        if self.devices[0].running.is_none() {
+    /// Lets an administrator remove a member, or take it back if it was removed.
+    async fn change_member(&mut self, by: usize, number: usize) -> Result<(), Fault> {
+        let can = self.has_second_admin || by == 0;
+        if !can || by == number || self.devices[by].running.is_none() {
             return Ok(());
         }
-        let (key, name) = (self.devices[number].key, self.devices[number].name.clone());
-        let level = if is_member { Level::Write } else { Level::None };
-        self.members[number] = is_member;
-        for database in self.databases.clone() {
-            let database = self.storage(0)?.database(database).await?;
-            if database.level(&key) == level {
+        let is_member = self.is_member(by, number).await?;
+        self.set_member(by, number, !is_member).await
+    }
+
+    /// Whether a device is a member of every database, by what an administrator knows.
+    async fn is_member(&self, by: usize, number: usize) -> Result<bool, Fault> {
+        for id in &self.databases {
+            let Some(database) = open(self.storage(by)?, *id).await? else {
                 continue;
+            };
+            if database.level(&self.devices[number].key) != self.due_level(number) {
+                return Ok(false);
             }
-            loop {
+        }
+        Ok(true)
+    }
+
+    /// Lets an administrator add or remove a member of every database.
+    async fn set_member(&mut self, by: usize, number: usize, is_member: bool) -> Result<(), Fault> {
+        let (key, name) = (self.devices[number].key, self.devices[number].name.clone());
+        let level = match is_member {
+            true => self.due_level(number),
+            false => Level::None,
+        };
+        for id in self.databases.clone() {
+            let Some(database) = open(self.storage(by)?, id).await? else {
+                continue;
+            };
+            while database.level(&key) != level {
                 let mut tx = database.transaction().await?;
                 tx.set_permission(key, level, &name);
                 match tx.commit().await {
                     Ok(id) => {
-                        self.note(format_args!("{name} is {level:?} by {}", id.to_short()));
-                        self.promise(0, id);
+                        self.note(format_args!(
+                            "{name} is {level:?} by d{by}, {}",
+                            id.to_short()
+                        ));
+                        self.promise(by, id);
                         break;
                     }
                     Err(error) => self.note(format_args!("{name} stays as it is: {error}")),
+                }
+                if by > 0 {
+                    // It may be removed itself.
+                    break;
                 }
             }
         }
