@@ -22,6 +22,8 @@ use crate::{
 const FULL_FRAME_BYTES: usize = 240 * 1024;
 const _: () = assert!(FULL_FRAME_BYTES + 4096 < MAX_FRAME_BYTES);
 const _: () = assert!(FULL_FRAME_BYTES <= MAX_PIECE_BYTES);
+/// Bytes of the smallest frame that counts as full: less is mostly what is around it.
+const LEAST_FRAME_BYTES: usize = 1024;
 /// Bytes of a signature.
 const SIGNATURE_BYTES: usize = 64;
 /// Bytes of a piece below which zstd saves about as much as it adds, and costs more than either.
@@ -101,8 +103,15 @@ impl Encoder {
 
     /// Takes the next frame if enough is buffered to fill it.
     pub fn take_frame(&mut self) -> Option<DataFrame> {
-        match self.buffered() >= FULL_FRAME_BYTES {
-            true => self.cut(),
+        self.take_frame_of(FULL_FRAME_BYTES)
+    }
+
+    /// Takes the next frame if so many bytes are buffered, which fill it before they are compressed.
+    /// A frame that is full has 240 KiB. Of smaller ones less is lost on a line that breaks.
+    pub fn take_frame_of(&mut self, bytes: usize) -> Option<DataFrame> {
+        let full = bytes.clamp(LEAST_FRAME_BYTES, FULL_FRAME_BYTES);
+        match self.buffered() >= full {
+            true => self.cut(full),
             false => None,
         }
     }
@@ -112,7 +121,7 @@ impl Encoder {
     pub fn finish_frame(&mut self) -> Option<DataFrame> {
         match self.buffered() {
             0 => None,
-            _ => self.cut(),
+            _ => self.cut(FULL_FRAME_BYTES),
         }
     }
 
@@ -134,10 +143,10 @@ impl Encoder {
         }
     }
 
-    /// Cuts after the last record that ends within a full frame, or in the middle of a record
-    /// that is larger than one.
-    fn cut(&mut self) -> Option<DataFrame> {
-        let room = FULL_FRAME_BYTES + self.start;
+    /// Cuts after the last record that ends within a frame of so many bytes, or in the middle of a
+    /// record that is larger than one.
+    fn cut(&mut self, full: usize) -> Option<DataFrame> {
+        let room = full + self.start;
         let mut signatures = Vec::new();
         let mut cut = None;
         while let Some(end) = self.ends.front() {

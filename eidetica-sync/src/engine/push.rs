@@ -12,12 +12,13 @@ use crate::{
     engine::{
         RefusedEntry, SyncError, SyncErrorKind,
         connection::Connection,
+        metadata::Moved,
         pace::Pace,
         peers::Peers,
         pull::{ask_head, unexpected},
         respond::may_carry,
     },
-    limits::MAX_PUSH_FRAMES,
+    limits::{MAX_PIECE_BYTES, MAX_PUSH_FRAMES},
 };
 
 /// Entries read from the log at a time.
@@ -204,7 +205,7 @@ async fn send(
     let mut index = 0;
     loop {
         if !pieces.ended && unanswered.len() < pace.unanswered() {
-            let (frames, entries) = pieces.next(pace.bytes()).await?;
+            let (frames, size) = pieces.next(pace.bytes()).await?;
             if index == 0 && frames.is_empty() {
                 return Ok(outcome);
             }
@@ -222,7 +223,7 @@ async fn send(
                 connection.clone(),
                 database.clone(),
                 piece,
-                entries,
+                size,
             ));
             index += 1;
             continue;
@@ -234,8 +235,8 @@ async fn send(
             let message = format!("sending was ended: {e}");
             SyncError::new(SyncErrorKind::Interrupted, message)
         })?;
-        let (answered, took) = answered?;
-        pace.answered(took);
+        let (answered, size, took) = answered?;
+        pace.answered(size.bytes, took);
         progress.sent(answered.sent);
         outcome.add(answered);
         if outcome.is_lost {
@@ -244,13 +245,13 @@ async fn send(
     }
 }
 
-/// Sends one piece of so many entries; what became of it, and how long that took.
+/// Sends one piece of so much; what became of it, its bytes, and how long that took.
 async fn send_piece(
     connection: Connection,
     database: Database,
     piece: Push,
-    entries: u64,
-) -> Result<(PushOutcome, Duration), SyncError> {
+    size: Moved,
+) -> Result<(PushOutcome, Moved, Duration), SyncError> {
     let timer = Arc::clone(&connection.config().timer);
     let began = timer.instant();
     let expected = piece.index;
@@ -259,12 +260,12 @@ async fn send_piece(
     loop {
         match stream.expect().await? {
             Answer::Pushed(Pushed { index, .. }) if index == expected => {
-                outcome.sent = entries;
-                return Ok((outcome, timer.instant() - began));
+                outcome.sent = size.entries;
+                return Ok((outcome, size, timer.instant() - began));
             }
             Answer::Refused(Refusal::UnknownPush) => {
                 outcome.is_lost = true;
-                return Ok((outcome, timer.instant() - began));
+                return Ok((outcome, size, timer.instant() - began));
             }
             Answer::Refused(Refusal::Quota) if !outcome.is_over_quota => {
                 outcome.is_over_quota = true;
@@ -294,15 +295,16 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// The frames of the next piece and how many entries end in them; after the last one,
-    /// `ended` is set.
-    async fn next(&mut self, full: usize) -> Result<(Vec<DataFrame>, u64), SyncError> {
-        let (mut frames, mut bytes, mut entries) = (Vec::new(), 0, 0);
-        while bytes < full && frames.len() < MAX_PUSH_FRAMES {
-            match self.frame().await? {
+    /// The frames of the next piece and how much is in them; after the last one, `ended` is set.
+    async fn next(&mut self, full: usize) -> Result<(Vec<DataFrame>, Moved), SyncError> {
+        let (mut frames, mut size) = (Vec::new(), Moved::default());
+        // Another frame would bring it further from full than it is.
+        let enough = full.saturating_sub(full.min(MAX_PIECE_BYTES) / 2);
+        while size.bytes < enough as u64 && frames.len() < MAX_PUSH_FRAMES {
+            match self.frame(full).await? {
                 Some(frame) => {
-                    bytes += frame.piece.len() + frame.signatures.len();
-                    entries += frame.signatures.len() as u64 / SIGNATURE_BYTES;
+                    size.bytes += (frame.piece.len() + frame.signatures.len()) as u64;
+                    size.entries += frame.signatures.len() as u64 / SIGNATURE_BYTES;
                     frames.push(frame);
                 }
                 None => {
@@ -311,12 +313,13 @@ impl Pieces {
                 }
             }
         }
-        Ok((frames, entries))
+        Ok((frames, size))
     }
 
-    async fn frame(&mut self) -> Result<Option<DataFrame>, SyncError> {
+    /// The next frame of a piece of so many bytes.
+    async fn frame(&mut self, piece: usize) -> Result<Option<DataFrame>, SyncError> {
         loop {
-            if let Some(frame) = self.encoder.take_frame() {
+            if let Some(frame) = self.encoder.take_frame_of(piece) {
                 return Ok(Some(frame));
             }
             let chunk = self.entries.next_chunk(READ_ENTRIES).await?;

@@ -40,7 +40,7 @@ struct Inner {
     listening: Arc<Listening>,
     config: SyncConfig,
     live: Subscriptions,
-    uploads: Uploads,
+    uploads: Arc<Uploads>,
 }
 
 /// What answers those who have no level.
@@ -73,12 +73,13 @@ impl Responder {
         ways_in: WaysIn,
         hub: Hub,
         listening: Arc<Listening>,
+        uploads: Arc<Uploads>,
         config: &SyncConfig,
     ) -> Self {
         let timer = Arc::clone(&config.timer);
         Self(Arc::new(Inner {
             live: Subscriptions::new(storage.clone(), hub, timer),
-            uploads: Uploads::new(peers.clone(), config.clone()),
+            uploads,
             storage,
             peers,
             ways_in,

@@ -24,6 +24,7 @@ use crate::{
         requests::Requests,
         respond::{Responder, WaysIn, may_carry, open_all},
         trust::{Trust, TrustPolicy},
+        uploads::Uploads,
     },
     guard::{Guard, Guarded},
 };
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) hub: Hub,
     server: Arc<SecureServer>,
     listening: Arc<Listening>,
+    pub(crate) uploads: Arc<Uploads>,
     guard: Arc<Guard>,
     servers: tokio::sync::Mutex<Vec<Box<dyn ServerHandle>>>,
 }
@@ -98,12 +100,14 @@ impl Sync {
         };
         let hub = Hub::new(&storage);
         let listening = Arc::<Listening>::default();
+        let uploads = Arc::new(Uploads::new(peers.clone(), config.clone()));
         let responder = Responder::new(
             storage.clone(),
             peers.clone(),
             ways_in,
             hub.clone(),
             Arc::clone(&listening),
+            Arc::clone(&uploads),
             &config,
         );
         let guarded = Guarded::new(
@@ -121,6 +125,7 @@ impl Sync {
                 config.clone(),
             ),
             listening,
+            uploads,
             server: Arc::new(server),
             guard,
             joins: Joins::new(storage.clone()),
@@ -190,6 +195,7 @@ impl Sync {
         while let Some(server) = servers.pop() {
             server.stop().await;
         }
+        self.0.uploads.stop().await;
     }
 
     /// How often each limit on what others ask was hit since the start, by the limit's name.

@@ -9,6 +9,7 @@ mod fuzz;
 mod golden;
 mod metrics;
 mod sim;
+mod sim_device;
 mod slow_line;
 mod ticket;
 mod unreachable;

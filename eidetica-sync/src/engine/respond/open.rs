@@ -26,6 +26,8 @@ impl Inner {
         frames: &Frames,
     ) -> Result<(), Stop> {
         let database = self.granted(open.database, &peer).await?;
+        // What the peer sent and could not hear the answer to is what it goes on behind.
+        self.uploads.settle(database.id(), &peer).await;
         let held = database.frontier();
         let Some((rule, entries)) = choose(&database, &held, &peer, &open).await? else {
             return send(frames, Answer::NeedHints).await;

@@ -1,4 +1,4 @@
-//! Owns the answer to a piece of a `Push`: it is taken in when it is its turn.
+//! Owns the answer to a piece of a `Push`. When it is taken in is `uploads`'.
 
 use eidetica_core::PublicKey;
 
@@ -6,7 +6,7 @@ use crate::{
     Answer, Push, Pushed, Refusal,
     engine::{
         push::MAX_NAMED_REFUSALS,
-        respond::{Frames, Inner, Stop, may_carry, send},
+        respond::{Frames, Inner, Stop, send},
     },
     limits::MAX_REASON_BYTES,
 };
@@ -19,19 +19,9 @@ impl Inner {
         frames: &Frames,
     ) -> Result<(), Stop> {
         let database = self.granted(push.database, &peer).await?;
-        let turn = self.uploads.turn(&database, peer, &push).await;
-        let mut turn = turn.ok_or(Stop::Refuse(Refusal::UnknownPush))?;
-        let intake = turn.intake();
-        for frame in &push.frames {
-            if !may_carry(&database, &peer) {
-                return Err(Stop::Refuse(Refusal::NoDatabase));
-            }
-            intake.feed(frame).await?;
-        }
-        intake.flush().await?;
-        intake.brought.give_up(peer);
-        let refused = std::mem::take(&mut intake.brought.refused);
-        for entry in refused.into_iter().take(MAX_NAMED_REFUSALS) {
+        let index = push.index;
+        let taken = self.uploads.take_in(database, peer, push, frames).await?;
+        for entry in taken.refused.into_iter().take(MAX_NAMED_REFUSALS) {
             let mut rule = entry.rule;
             while rule.len() > MAX_REASON_BYTES {
                 rule.pop();
@@ -42,18 +32,10 @@ impl Inner {
             )
             .await?;
         }
-        if std::mem::take(&mut intake.brought.over_quota) > 0 {
+        if taken.is_over_quota {
             send(frames, Answer::Refused(Refusal::Quota)).await?;
         }
-        let mark = intake.brought.mark;
-        turn.end(push.last);
-        send(
-            frames,
-            Answer::Pushed(Pushed {
-                index: push.index,
-                mark,
-            }),
-        )
-        .await
+        let mark = taken.mark;
+        send(frames, Answer::Pushed(Pushed { index, mark })).await
     }
 }

@@ -41,7 +41,10 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
         trust,
     };
     let inner = Inner {
-        uploads: Uploads::new(Peers::new(storage.clone(), 0), SyncConfig::new()),
+        uploads: Arc::new(Uploads::new(
+            Peers::new(storage.clone(), 0),
+            SyncConfig::new(),
+        )),
         peers: Peers::new(storage.clone(), 0),
         live: Subscriptions::new(storage.clone(), Hub::new(&storage), Arc::new(TokioTimer)),
         storage,

@@ -262,6 +262,7 @@ fn handler(sync: &Sync) -> (Arc<Guard>, Arc<dyn PeerHandler>) {
         ways_in,
         inner.hub.clone(),
         Arc::default(),
+        Arc::clone(&inner.uploads),
         &inner.config,
     );
     let guard = Arc::new(Guard::new(&inner.config));
