@@ -290,6 +290,9 @@ impl<'a> Connected<'a> {
                 None
             }
             Err(error) => {
+                if is_of_the_link(&error) && exchanging.progress.done() > 0 {
+                    self.task.schedule.moved(&database);
+                }
                 self.failed(database, &error);
                 self.is_closed().then_some(Parting::Lost(error))
             }

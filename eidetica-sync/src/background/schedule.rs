@@ -130,6 +130,14 @@ impl Schedule {
         });
     }
 
+    /// An exchange that is about to fail has moved something: it is tried again as soon as after a
+    /// first failure.
+    pub(crate) fn moved(&mut self, id: &DatabaseId) {
+        if let Some(lane) = self.lanes.get_mut(id) {
+            lane.backoff = Backoff::default();
+        }
+    }
+
     /// An exchange failed in a way that may pass; returns when it is tried again.
     pub(crate) fn failed(&mut self, id: &DatabaseId, now: Instant, chance: u32) -> Instant {
         let (mut until, retries) = (now, self.retries);
@@ -304,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_success_it_waits_for_the_interval_and_after_failures_longer_and_longer() {
+    fn after_a_success_it_waits_for_the_interval_and_after_failures_in_vain_longer_and_longer() {
         let now = TokioTimer.instant();
         let mut schedule = schedule(1, &[(1, 0)], now);
         begin_all(&mut schedule, now);
@@ -319,6 +327,10 @@ mod tests {
         }
         assert_eq!(waits, [1, 2, 4]);
         assert!(current(&schedule).is_empty());
+        schedule.began(&id(1));
+        schedule.moved(&id(1));
+        let until = schedule.failed(&id(1), now, u32::MAX);
+        assert_eq!((until - now).as_secs(), 1);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(crate) async fn exchange(
 ) -> Result<SyncReport, SyncError> {
     let timer = Arc::clone(&connection.config().timer);
     let began = timer.instant();
+    let progress = how.progress;
     let span = tracing::info_span!("exchange", %peer, database = %database.id());
     let done = both_ways(connection, peers, database, peer, how, began);
     let done = done.instrument(span).await;
@@ -56,7 +57,8 @@ pub(crate) async fn exchange(
         let elapsed = timer.instant() - began;
         let database = database.id();
         // What it failed for says more than what its memory failed for.
-        if let Err(error) = peers.not_synced(database, peer, error, elapsed).await {
+        let remembered = peers.not_synced(database, peer, error, elapsed, progress);
+        if let Err(error) = remembered.await {
             tracing::error!(%peer, %database, %error, "a failed exchange is not remembered");
         }
     }

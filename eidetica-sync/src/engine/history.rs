@@ -13,9 +13,9 @@ use crate::{
     engine::{
         metadata::{Pair, metadata_key},
         peers::{Peers, is_recent},
+        progress::Progress,
         rows::{decode, encode, row_key},
     },
-    meter,
 };
 
 /// Characters of an error that are kept.
@@ -33,9 +33,9 @@ pub struct SyncHistoryEntry {
     pub error: Option<String>,
     /// The rule by which the peer found what to send, if it came to that.
     pub rule: Option<Rule>,
-    /// Entries that were new here.
+    /// Entries that were new here; of an exchange that failed, all that came.
     pub received: u64,
-    /// Entries that were sent.
+    /// Entries that were sent, and taken by the peer.
     pub sent: u64,
     /// Entries that were sent or received and known already.
     pub redundant: u64,
@@ -64,19 +64,19 @@ impl SyncHistoryEntry {
         }
     }
 
-    /// Of one that failed.
-    fn failed(error: &SyncError, elapsed: Duration, at: Timestamp) -> Self {
+    /// Of one that failed, after it had moved something.
+    fn failed(error: &SyncError, elapsed: Duration, at: Timestamp, progress: &Progress) -> Self {
         Self {
             at,
             elapsed,
             error: Some(error.to_string().chars().take(MAX_ERROR_CHARS).collect()),
             rule: None,
-            received: 0,
-            sent: 0,
+            received: progress.received_so_far(),
+            sent: progress.sent_so_far(),
             redundant: 0,
             refused: 0,
-            bytes_in: 0,
-            bytes_out: 0,
+            bytes_in: progress.bytes_in(),
+            bytes_out: progress.bytes_out(),
         }
     }
 
@@ -124,11 +124,12 @@ impl Peers {
         peer: PublicKey,
         error: &SyncError,
         elapsed: Duration,
+        progress: &Progress,
     ) -> Result<(), StoreError> {
         if !self.is_recorded((database, peer)).await? {
             return Ok(());
         }
-        let end = SyncHistoryEntry::failed(error, elapsed, self.storage.now());
+        let end = SyncHistoryEntry::failed(error, elapsed, self.storage.now(), progress);
         self.not_finished(database, peer, &end).await
     }
 
@@ -149,9 +150,6 @@ impl Peers {
             // Else it is written down with what comes next.
             let is_due = row.equal_end != equal_end || !is_recent(told.last_success, end.at);
             told.exchanges += 1;
-            meter::sent(end.sent);
-            told.entries_sent += end.sent;
-            told.bytes_sent += end.bytes_out;
             told.failures = 0;
             told.last_error = None;
             if is_news || is_due {
@@ -166,7 +164,8 @@ impl Peers {
         }
     }
 
-    /// Counts an exchange that failed, and remembers why, unless the one before failed alike.
+    /// Counts an exchange that failed, and remembers why, unless the one before failed alike and this
+    /// one moved nothing.
     async fn not_finished(
         &self,
         database: DatabaseId,
@@ -176,7 +175,8 @@ impl Peers {
         let pair = (database, peer);
         let _writing = self.writing(pair).await?;
         let counted = self.count(pair, |row| {
-            let is_news = row.told.failures == 0 || row.told.last_error != end.error;
+            let is_alike = row.told.failures > 0 && row.told.last_error == end.error;
+            let is_news = !is_alike || end.received + end.sent > 0;
             row.told.failures += 1;
             row.told.last_error.clone_from(&end.error);
             is_news.then(|| row.take_number())

@@ -26,6 +26,16 @@ impl Progress {
         side(&self.received, &self.receiving) + side(&self.sent, &self.sending)
     }
 
+    /// Entries received and committed, known ones included.
+    pub(crate) fn received_so_far(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Entries sent and acknowledged.
+    pub(crate) fn sent_so_far(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
     /// Bytes of answers read.
     pub(crate) fn bytes_in(&self) -> u64 {
         self.bytes_in.load(Relaxed)

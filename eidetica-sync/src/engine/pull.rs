@@ -362,6 +362,7 @@ impl Taking<'_> {
                 Ok(Err(error)) => {
                     // What came before the break stays, and is gone on from.
                     intake.flush().await?;
+                    self.progress.received(intake.take_done());
                     return Err(error);
                 }
             }
@@ -376,6 +377,7 @@ impl Taking<'_> {
             return Ok(());
         }
         intake.flush().await?;
+        self.progress.received(intake.take_done());
         Err(SyncError::no_level(self.database.id(), &self.peer))
     }
 }

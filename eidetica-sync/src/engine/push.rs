@@ -165,8 +165,10 @@ pub(crate) async fn push(
     let mut total = PushOutcome::default();
     for _ in 0..MAX_BEGINNINGS {
         let (has_cursor, least) = (upload.has_cursor, upload.least);
-        let outcome = send(connection, database, peer, upload).await?;
-        let misled = has_cursor && (!outcome.refused.is_empty() || outcome.sent < least);
+        let outcome = send(connection, peers, database, peer, upload).await?;
+        // Of one that was lost, what is missing says nothing of the cursor.
+        let is_misled = !outcome.refused.is_empty() || outcome.sent < least;
+        let misled = has_cursor && !outcome.is_lost && is_misled;
         if !outcome.is_lost && !misled {
             total.add(outcome);
             return Ok(total);
@@ -190,6 +192,7 @@ pub(crate) async fn push(
 /// Sends the pieces of an upload, several at once, until all are answered or one is lost.
 async fn send(
     connection: &Connection,
+    peers: &Peers,
     database: &Database,
     peer: PublicKey,
     upload: Upload,
@@ -242,6 +245,8 @@ async fn send(
         if outcome.is_lost {
             return Ok(outcome);
         }
+        // What comes after may break off; this has been taken.
+        peers.sent(database.id(), peer, size).await?;
     }
 }
 

@@ -14,4 +14,5 @@ mod slow_line;
 mod ticket;
 mod unreachable;
 mod unreadable;
+mod uploads;
 mod wire;
