@@ -11,6 +11,7 @@ mod follower;
 mod handle;
 mod joins;
 mod live;
+mod overlap;
 mod peer_task;
 mod schedule;
 mod status;
@@ -29,6 +30,7 @@ use crate::{
     Sync, SyncConfig,
     background::supervisor::Command,
     engine::{Hub, Links},
+    timer::sleep_until,
 };
 
 pub(crate) use self::{addresses::AddressBook, status::Board};
@@ -63,13 +65,7 @@ impl Context {
 
     /// Waits until then; for ever without a time.
     async fn sleep_until(&self, until: Option<Instant>) {
-        match until {
-            Some(until) => {
-                let left = until.saturating_duration_since(self.config.timer.instant());
-                self.config.timer.sleep(left).await;
-            }
-            None => std::future::pending().await,
-        }
+        sleep_until(&*self.config.timer, until).await;
     }
 
     fn now(&self) -> Instant {

@@ -54,7 +54,7 @@ pub(crate) use self::{
     exchange::{Exchange, check_level, exchange},
     hub::{Hub, Mailbox},
     links::Links,
-    live::{Following, HEARTBEAT, LiveEvent, Uplink, UplinkEvent},
+    live::{Following, LiveEvent, Uplink, UplinkEvent},
     progress::Progress,
     sync::WeakSync,
 };

@@ -44,8 +44,8 @@ pub use crate::{
     timer::{Sleep, Timer, TokioTimer},
     wire::{
         Answer, Budget, Cursor, DataFrame, End, Epoch, Followed, Head, Hello, HelloAnswer, Hints,
-        LiveFrame, Mark, Open, OpenAnswer, PROTOCOL_VERSION, ProtocolError, Push, PushId, Pushed,
-        Redeem, Refusal, Request, RequestAccess, Rule, RuleSet, RunningHash, SUPPORTED_VERSIONS,
-        Subscribe, TipsDigest, VersionRange, limits,
+        LiveFrame, LiveOffer, Mark, Open, OpenAnswer, PROTOCOL_VERSION, ProtocolError, Push,
+        PushId, PushOffer, Pushed, Redeem, Refusal, Request, RequestAccess, Rule, RuleSet,
+        RunningHash, SUPPORTED_VERSIONS, Subscribe, TipsDigest, VersionRange, limits,
     },
 };

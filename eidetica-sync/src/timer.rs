@@ -46,6 +46,21 @@ impl Timer for TokioTimer {
     }
 }
 
+/// Waits until then; for ever without a time.
+pub(crate) fn sleep_until(
+    timer: &dyn Timer,
+    until: Option<Instant>,
+) -> impl Future<Output = ()> + use<> {
+    let left = until.map(|until| until.saturating_duration_since(timer.instant()));
+    let sleep = left.map(|left| timer.sleep(left));
+    async move {
+        match sleep {
+            Some(sleep) => sleep.await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// It was not done in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Elapsed;

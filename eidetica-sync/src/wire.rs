@@ -14,7 +14,7 @@ pub use access::{Redeem, RequestAccess};
 pub use answer::{Answer, End, HelloAnswer, OpenAnswer, Pushed, Refusal};
 pub use error::ProtocolError;
 pub use frame::{Cursor, DataFrame, Epoch, Mark, RunningHash, TipsDigest};
-pub use live::{Followed, LiveFrame, Subscribe};
+pub use live::{Followed, LiveFrame, LiveOffer, PushOffer, Subscribe};
 pub use request::{
     Budget, Head, Hello, Hints, Open, PROTOCOL_VERSION, Push, PushId, Request, Rule, RuleSet,
     SUPPORTED_VERSIONS, VersionRange,

@@ -2,7 +2,7 @@
 //! noticing that the peer is not there any more.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +19,8 @@ use crate::{
     background::{
         Context,
         breaker::Permission,
-        live::{Channel, Live, follow, lift},
+        live::{Channel, Live, LivePlace, follow, lift},
+        overlap::Overlap,
         peer_task::{PeerTask, Plan, Told},
         status::{Phase, SyncEventKind},
     },
@@ -74,10 +75,12 @@ struct Exchanging {
 /// Live sync in one direction: the databases and the task.
 #[derive(Default)]
 struct LiveTask {
-    databases: Vec<DatabaseId>,
+    databases: Vec<LivePlace>,
     task: Option<AbortHandle>,
     /// Since when it is to be begun with other databases.
     changed: Option<Instant>,
+    /// When it is to be begun with them.
+    due: Option<Instant>,
     not_before: Option<Instant>,
     /// Whether the peer does not know live sync.
     is_unsupported: bool,
@@ -92,6 +95,8 @@ pub(super) struct Connected<'a> {
     exchanges: BTreeMap<DatabaseId, Exchanging>,
     /// Up to where of the log here the peer has been told.
     told_up_to: BTreeMap<DatabaseId, Arrival>,
+    /// How much of what live sync moves both have from others.
+    overlaps: BTreeMap<DatabaseId, Overlap>,
     down: LiveTask,
     up: LiveTask,
     live: (mpsc::Sender<Live>, mpsc::Receiver<Live>),
@@ -107,6 +112,7 @@ impl<'a> Connected<'a> {
             jobs: HashMap::new(),
             exchanges: BTreeMap::new(),
             told_up_to: BTreeMap::new(),
+            overlaps: BTreeMap::new(),
             down: LiveTask::default(),
             up: LiveTask::default(),
             live: mpsc::channel(LIVE_EVENTS),
@@ -182,7 +188,7 @@ impl<'a> Connected<'a> {
     /// When there is something to do although nothing happens.
     fn wakes(&self, now: Instant) -> Option<Instant> {
         let tick = (!self.exchanges.is_empty()).then(|| now + TICK);
-        let live = [&self.down, &self.up].map(|live| live.wakes(now));
+        let live = [&self.down, &self.up].map(|live| live.due);
         [self.task.schedule.wakes(), tick, live[0], live[1]]
             .into_iter()
             .flatten()
@@ -355,11 +361,12 @@ impl<'a> Connected<'a> {
             Channel::Down => Direction::pulls,
             Channel::Up => Direction::pushes,
         };
-        let current = self.task.schedule.current();
-        let wanted: Vec<_> = current
-            .filter(|(_, d)| takes(*d))
-            .map(|(id, _)| id)
-            .collect();
+        let current = self.task.schedule.current().filter(|(_, d)| takes(*d));
+        let place = |(database, _)| LivePlace {
+            database,
+            overlaps: self.overlaps.get(&database).is_some_and(|o| o.is_much()),
+        };
+        let wanted: Vec<_> = current.map(place).collect();
         let is_settled = self.exchanges.is_empty();
         let live = self.live_of(channel);
         if !live.is_due(&wanted, is_settled, now) {
@@ -367,12 +374,13 @@ impl<'a> Connected<'a> {
         }
         live.end();
         live.databases.clone_from(&wanted);
-        live.changed = None;
+        (live.changed, live.due) = (None, None);
         if wanted.is_empty() {
             return;
         }
         let from = |id: &DatabaseId| self.told_up_to.get(id).copied().unwrap_or_default();
-        let places: Vec<_> = wanted.iter().map(|id| (*id, from(id))).collect();
+        let places = wanted.iter().map(|place| (*place, from(&place.database)));
+        let places: Vec<_> = places.collect();
         let (context, peer) = (Arc::clone(&self.task.context), self.task.peer);
         let (connection, events) = (self.connection.clone(), self.live.0.clone());
         let task = self.work.spawn(async move {
@@ -440,14 +448,17 @@ impl<'a> Connected<'a> {
                 if !refused.is_empty() {
                     self.task.tell(database, SyncEventKind::Refused(refused));
                 }
+                self.moved(database, entries, redundant);
             }
             Live::Sent {
                 database,
                 entries,
+                redundant,
                 bytes,
                 up_to,
             } => {
                 self.told_up_to.insert(database, up_to);
+                self.moved(database, entries - redundant, redundant);
                 if entries > 0 {
                     self.task
                         .tell(database, SyncEventKind::Sent { entries, bytes });
@@ -460,6 +471,11 @@ impl<'a> Connected<'a> {
             }
         }
         None
+    }
+
+    fn moved(&mut self, database: DatabaseId, new: u64, known: u64) {
+        let overlap = self.overlaps.entry(database).or_default();
+        *overlap = overlap.moved(new, known);
     }
 
     /// Lets exchanges end that are soon done.
@@ -482,29 +498,33 @@ impl<'a> Connected<'a> {
 
 impl LiveTask {
     /// Whether it is to be begun anew, for these databases.
-    fn is_due(&mut self, wanted: &[DatabaseId], is_settled: bool, now: Instant) -> bool {
+    fn is_due(&mut self, wanted: &[LivePlace], is_settled: bool, now: Instant) -> bool {
         if self.is_unsupported {
+            self.due = None;
             return false;
         }
         if self.databases == wanted && (self.task.is_some() || wanted.is_empty()) {
-            self.changed = None;
+            (self.changed, self.due) = (None, None);
             return false;
         }
         let changed = *self.changed.get_or_insert(now);
-        if self.task.is_some() && !self.databases.iter().all(|id| wanted.contains(id)) {
-            return true;
-        }
-        let is_gathered = is_settled || now >= changed + GATHER;
-        is_gathered
-            && self
-                .not_before
-                .is_none_or(|at| self.task.is_some() || at <= now)
-    }
-
-    fn wakes(&self, now: Instant) -> Option<Instant> {
-        let changed = self.changed.filter(|_| !self.is_unsupported)?;
-        let pause = self.not_before.filter(|_| self.task.is_none());
-        Some((changed + GATHER).max(pause.unwrap_or(now)))
+        let pause = self.not_before.unwrap_or(now);
+        let before: BTreeSet<_> = self.databases.iter().map(|place| place.database).collect();
+        let after: BTreeSet<_> = wanted.iter().map(|place| place.database).collect();
+        let gathered = if is_settled {
+            changed
+        } else {
+            changed + GATHER
+        };
+        let due = match self.task {
+            None => gathered.max(pause),
+            Some(_) if !before.is_subset(&after) => now,
+            // Where only the way changes in which they are told of, others may soon follow.
+            Some(_) if before == after => changed.max(pause),
+            Some(_) => gathered,
+        };
+        self.due = Some(due);
+        due <= now
     }
 
     fn end(&mut self) {

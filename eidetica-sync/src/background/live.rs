@@ -1,17 +1,12 @@
 //! Owns live sync with a peer as a task: what came and went, told to the peer's task.
 
-use std::time::Duration;
-
 use eidetica_core::{Arrival, DatabaseId, PublicKey};
 use tokio::sync::mpsc;
 
 use crate::{
-    Refusal, RefusedEntry, SyncErrorKind,
+    Refusal, RefusedEntry,
     background::Context,
-    engine::{
-        Connection, Following, HEARTBEAT, LiveEvent, SyncError, Uplink, UplinkEvent, check_level,
-    },
-    timer::within,
+    engine::{Connection, Following, LiveEvent, SyncError, Uplink, UplinkEvent, check_level},
 };
 
 /// A direction of live sync.
@@ -21,6 +16,14 @@ pub(super) enum Channel {
     Down,
     /// From this device to the peer.
     Up,
+}
+
+/// A database of live sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LivePlace {
+    pub(super) database: DatabaseId,
+    /// Whether both hear most of what others write from others: then it is offered first.
+    pub(super) overlaps: bool,
 }
 
 /// What happened in live sync.
@@ -38,6 +41,7 @@ pub(super) enum Live {
     Sent {
         database: DatabaseId,
         entries: u64,
+        redundant: u64,
         bytes: u64,
         up_to: Arrival,
     },
@@ -47,27 +51,24 @@ pub(super) enum Live {
     Refused(DatabaseId, SyncError),
 }
 
-/// Until a peer that gives no sign of life counts as gone: one heartbeat, and some time on the way.
-/// With the time that it takes to make sure and to connect again it stays below 30 s.
-const SILENCE: Duration = HEARTBEAT.saturating_add(Duration::from_secs(5));
-
 /// What of a peer's databases comes here, until the subscription ends.
 pub(super) async fn follow(
     context: &Context,
     connection: &Connection,
     peer: PublicKey,
-    databases: Vec<DatabaseId>,
+    databases: Vec<LivePlace>,
     events: &mpsc::Sender<Live>,
 ) -> Result<(), SyncError> {
     let mut replicas = Vec::with_capacity(databases.len());
-    for id in databases {
-        replicas.push(context.storage.database(id).await?);
+    for place in databases {
+        let replica = context.storage.database(place.database).await?;
+        replicas.push((replica, place.overlaps));
     }
-    let (peers, length) = (context.links.peers(), context.config.live_length);
-    let mut following = Following::open(connection, peers, replicas, peer, length).await?;
+    let here = (context.links.peers(), &context.hub);
+    let length = context.config.live_length;
+    let mut following = Following::open(connection, here, replicas, peer, length).await?;
     loop {
-        let next = within(&*context.config.timer, SILENCE, following.next());
-        let event = match Box::pin(next).await.map_err(|_| silent())?? {
+        let event = match following.next().await? {
             LiveEvent::Brought {
                 database,
                 stored,
@@ -96,23 +97,26 @@ pub(super) async fn lift(
     context: &Context,
     connection: &Connection,
     peer: PublicKey,
-    databases: Vec<(DatabaseId, Arrival)>,
+    databases: Vec<(LivePlace, Arrival)>,
     events: &mpsc::Sender<Live>,
 ) -> Result<(), SyncError> {
     let mut uplink = Uplink::new(connection, context.links.peers(), &context.hub, peer);
-    for (id, from) in databases {
-        uplink.add(context.storage.database(id).await?, from);
+    for (place, from) in databases {
+        let replica = context.storage.database(place.database).await?;
+        uplink.add(replica, from, place.overlaps);
     }
     loop {
         let event = match uplink.next().await? {
             UplinkEvent::Sent {
                 database,
                 entries,
+                known,
                 bytes,
                 up_to,
             } => Live::Sent {
                 database,
                 entries,
+                redundant: known,
                 bytes,
                 up_to,
             },
@@ -122,12 +126,6 @@ pub(super) async fn lift(
         // As above.
         let _ = events.send(event).await;
     }
-}
-
-fn silent() -> SyncError {
-    let seconds = SILENCE.as_secs();
-    let message = format!("the peer gave no sign of life. seconds=`{seconds}`");
-    SyncError::new(SyncErrorKind::Interrupted, message)
 }
 
 /// Which side lacks a level.

@@ -15,7 +15,7 @@ use crate::{
         connection::Connection,
         peers::Peers,
         progress::Progress,
-        pull::{Ask, FirstAnswer, Pulled, pull},
+        pull::{Ask, FirstAnswer, Pulled, Wants, pull},
         push::{PushOutcome, Upload, push},
         respond::may_carry,
     },
@@ -80,7 +80,10 @@ async fn both_ways(
     let (head, first) = oneshot::channel();
     let ask = Ask {
         is_joining: how.is_joining,
-        wants_entries: how.direction.pulls(),
+        wants: match how.direction.pulls() {
+            true => Wants::All,
+            false => Wants::Head,
+        },
         first: Some(head),
     };
     let pulling = pull(&connection, peers, database, peer, ask);

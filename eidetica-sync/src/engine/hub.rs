@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use eidetica_core::{DatabaseId, PublicKey};
@@ -35,7 +35,12 @@ struct Entries {
     served: BTreeMap<(DatabaseId, PublicKey), usize>,
     /// The subscriptions of a peer, the oldest first.
     standing: BTreeMap<PublicKey, VecDeque<(u64, Arc<Notify>)>>,
+    /// Whose turn it is to get what is offered of a database, as long as somebody waits for it.
+    turns: BTreeMap<DatabaseId, Weak<Turn>>,
 }
+
+/// Held while one peer's offer of a database is taken, so that the next need not be.
+pub(crate) type Turn = tokio::sync::Mutex<()>;
 
 impl Hub {
     pub(crate) fn new(storage: &Storage) -> Self {
@@ -79,6 +84,18 @@ impl Hub {
             board: Arc::clone(&self.board),
             whom: (database, peer),
         }
+    }
+
+    /// The turn of getting what is offered of a database.
+    pub(crate) fn turn(&self, database: DatabaseId) -> Arc<Turn> {
+        let mut board = self.board.lock();
+        if let Some(turn) = board.turns.get(&database).and_then(Weak::upgrade) {
+            return turn;
+        }
+        board.turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        board.turns.insert(database, Arc::downgrade(&turn));
+        turn
     }
 
     /// Notes that a subscription of a peer begins; ends its oldest if it has too many.

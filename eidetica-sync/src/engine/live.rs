@@ -3,7 +3,9 @@
 
 mod following;
 mod serve;
+mod turn;
 mod uplink;
+mod waiting;
 
 use std::time::Duration;
 
@@ -17,4 +19,8 @@ pub(crate) use self::{
 mod tests;
 
 /// After how long without anything else a subscriber is sent a heartbeat.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Until a peer that gives no sign of life counts as gone: one heartbeat, and some time on the way.
+/// With the time that it takes to make sure and to connect again it stays below 30 s.
+const SILENCE: Duration = HEARTBEAT.saturating_add(Duration::from_secs(5));

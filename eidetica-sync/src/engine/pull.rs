@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use eidetica_core::{Arrival, EntryId, PublicKey};
-use eidetica_store::{Database, Offer, Summary};
+use eidetica_store::{Database, Offer, StoreError, Summary};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -28,6 +28,11 @@ const BUDGET: Budget = Budget {
 };
 /// How long what was received waits for more before it is committed.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The budget of an answer that is asked for the first entries.
+const LITTLE: Budget = Budget {
+    bytes: 64 * 1024,
+    millis: 20_000,
+};
 /// The budget of an answer that is asked for its head alone.
 const NOTHING: Budget = Budget {
     bytes: 0,
@@ -38,10 +43,20 @@ const NOTHING: Budget = Budget {
 pub(crate) struct Ask {
     /// Whether this device may learn only on the way that the peer has a level.
     pub(crate) is_joining: bool,
-    /// Whether entries are wanted, or only what the peer says of itself.
-    pub(crate) wants_entries: bool,
+    pub(crate) wants: Wants,
     /// Who is told of the first answer when it comes.
     pub(crate) first: Option<oneshot::Sender<FirstAnswer>>,
+}
+
+/// What a pull is to bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// What the peer says of itself.
+    Head,
+    /// The first of the entries that are missing here.
+    Some,
+    /// All of them.
+    All,
 }
 
 /// The head of the first answer.
@@ -64,6 +79,8 @@ pub(crate) struct Pulled {
     /// The rule that brought the first entries.
     pub(crate) rule: Rule,
     pub(crate) brought: Brought,
+    /// Whether the answer ended before all was brought.
+    pub(crate) more: bool,
 }
 
 /// How the next `Open` is asked.
@@ -102,15 +119,24 @@ pub(crate) async fn pull(
         database,
         peer,
         is_unproven: ask.is_joining && !may_carry(database, &peer),
-        wants_entries: ask.wants_entries,
+        wants: ask.wants,
         progress: connection.progress(),
         config: connection.config().clone(),
         first: ask.first,
+    };
+    let ended = |answer, rule, brought, more| Pulled {
+        held: began_with,
+        answer,
+        rule,
+        brought,
+        more,
     };
     let was_equal = peers.equal_end(database.id(), &peer).await?;
     let mut asking = Asking {
         // Where nothing was written since both were equal, the peer mostly has nothing either.
         hints: was_equal != Some(TipsDigest::of(database.frontier().tips)),
+        // Of what is new on both sides, the tips tell nothing.
+        haves: ask.wants == Wants::Some,
         ..Asking::default()
     };
     let mut total = Brought::default();
@@ -124,7 +150,7 @@ pub(crate) async fn pull(
         #[cfg(feature = "mutants")]
         let cursor = connection.config().mutate_cursor(cursor);
         let held = database.frontier();
-        let open = open(database, &held, cursor, &asking, ask.wants_entries).await?;
+        let open = open(database, &held, cursor, &asking, ask.wants).await?;
         let named = open.hints.as_ref().map(|hints| hints.tips.clone());
         let stream = connection.request(&Request::Open(Box::new(open))).await?;
         let question = (held, named.unwrap_or_default());
@@ -138,7 +164,7 @@ pub(crate) async fn pull(
             }
             Outcome::Ended(answer, brought, more) => {
                 let rule = *first_rule.get_or_insert(answer.rule);
-                if answer.rule == Rule::EqualTips && ask.wants_entries {
+                if answer.rule == Rule::EqualTips && ask.wants != Wants::Head {
                     // Nothing of the peer's log is missing here, whoever brought it.
                     follow_to(database, peer, cursor, end_of_log(&answer)).await?;
                 }
@@ -151,13 +177,8 @@ pub(crate) async fn pull(
                     brought.over_quota > 0 && !asking.anew && is_new
                 });
                 add(&mut total, brought);
-                if !ask.wants_entries {
-                    return Ok(Pulled {
-                        held: began_with,
-                        answer: *answer,
-                        rule,
-                        brought: total,
-                    });
+                if ask.wants != Wants::All {
+                    return Ok(ended(*answer, rule, total, more));
                 }
                 if more && (total.incomplete.is_empty() || beyond.is_some()) {
                     if beyond.is_some() {
@@ -170,12 +191,7 @@ pub(crate) async fn pull(
                 // Without the rule that asks for parents there is none left.
                 if is_whole || asking.anew || answer.rule == Rule::Parents {
                     total.give_up(peer);
-                    return Ok(Pulled {
-                        held: began_with,
-                        answer: *answer,
-                        rule,
-                        brought: total,
-                    });
+                    return Ok(ended(*answer, rule, total, more));
                 }
                 total.incomplete.clear();
                 asking = Asking {
@@ -199,7 +215,7 @@ pub(crate) async fn ask_head(
 ) -> Result<OpenAnswer, SyncError> {
     let ask = Ask {
         is_joining: false,
-        wants_entries: false,
+        wants: Wants::Head,
         first: None,
     };
     let pulled = pull(connection, peers, database, peer, ask).await?;
@@ -237,7 +253,12 @@ async fn has_all(database: &Database, answer: &OpenAnswer) -> Result<bool, SyncE
     if database.frontier().count < answer.count {
         return Ok(false);
     }
-    let found = database.find(&answer.tips).await?;
+    Ok(holds(database, &answer.tips).await?)
+}
+
+/// Whether entries, and so their past, are here.
+pub(crate) async fn holds(database: &Database, ids: &[EntryId]) -> Result<bool, StoreError> {
+    let found = database.find(ids).await?;
     Ok(found.iter().all(Option::is_some))
 }
 
@@ -254,7 +275,7 @@ async fn open(
     held: &Summary,
     cursor: Option<Cursor>,
     asking: &Asking,
-    wants_entries: bool,
+    wants: Wants,
 ) -> Result<Open, SyncError> {
     let haves = match asking.haves {
         true => database.sample(MAX_HAVES).await?,
@@ -273,9 +294,10 @@ async fn open(
         tips_digest: TipsDigest::of(held.tips.iter().copied()),
         hints: asking.hints.then_some(hints),
         wants: Vec::new(),
-        budget: match wants_entries {
-            true => BUDGET,
-            false => NOTHING,
+        budget: match wants {
+            Wants::Head => NOTHING,
+            Wants::Some => LITTLE,
+            Wants::All => BUDGET,
         },
         without: asking.without,
     })
@@ -288,7 +310,7 @@ struct Taking<'a> {
     peer: PublicKey,
     /// Whether this device may still learn that the peer has a level.
     is_unproven: bool,
-    wants_entries: bool,
+    wants: Wants,
     progress: Arc<Progress>,
     config: SyncConfig,
     first: Option<oneshot::Sender<FirstAnswer>>,
@@ -318,7 +340,7 @@ impl Taking<'_> {
                 named,
             });
         }
-        if answer.rule == Rule::EqualTips || !self.wants_entries {
+        if answer.rule == Rule::EqualTips || self.wants == Wants::Head {
             return Ok(Outcome::Ended(answer, Brought::default(), false));
         }
         self.progress.will_receive(answer.total);

@@ -36,6 +36,8 @@ pub(crate) const MAX_NAMED_REFUSALS: usize = 64;
 pub(crate) struct PushOutcome {
     /// Entries whose pieces were answered.
     pub(crate) sent: u64,
+    /// Of these, entries that the peer had before.
+    pub(crate) known: u64,
     pub(crate) refused: Vec<RefusedEntry>,
     /// Whether the peer left entries out that have no effect, for want of quota.
     pub(crate) is_over_quota: bool,
@@ -46,6 +48,7 @@ pub(crate) struct PushOutcome {
 impl PushOutcome {
     fn add(&mut self, more: Self) {
         self.sent += more.sent;
+        self.known += more.known;
         self.refused.extend(more.refused);
         self.is_over_quota |= more.is_over_quota;
         self.is_lost |= more.is_lost;
@@ -131,6 +134,12 @@ impl Upload {
     /// Leaves out what has no effect.
     pub(crate) fn without_void(mut self) -> Self {
         self.pieces.entries = self.pieces.entries.without_void();
+        self
+    }
+
+    /// Leaves out what arrived later.
+    pub(crate) fn until(mut self, end: Arrival) -> Self {
+        self.pieces.entries = self.pieces.entries.until(end);
         self
     }
 
@@ -264,8 +273,9 @@ async fn send_piece(
     let mut outcome = PushOutcome::default();
     loop {
         match stream.expect().await? {
-            Answer::Pushed(Pushed { index, .. }) if index == expected => {
+            Answer::Pushed(Pushed { index, known, .. }) if index == expected => {
                 outcome.sent = size.entries;
+                outcome.known = known.min(size.entries);
                 return Ok((outcome, size, timer.instant() - began));
             }
             Answer::Refused(Refusal::UnknownPush) => {

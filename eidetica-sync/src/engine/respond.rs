@@ -125,6 +125,10 @@ impl Inner {
                 let serving = self.live.serve(peer, &subscribe, granted, frames);
                 serving.await
             }
+            Request::Offer(offer) => {
+                let database = self.granted(offer.database, &peer).await?;
+                self.live.take(&database, &offer, frames).await
+            }
             Request::Redeem(redeem) => {
                 let redeemed = self.ways_in.invites.redeem(context, redeem).await;
                 let level = redeemed.map_err(Stop::Refuse)?;

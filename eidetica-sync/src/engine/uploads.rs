@@ -81,6 +81,8 @@ pub(crate) struct Taken {
     pub(crate) is_over_quota: bool,
     /// The last mark of the upload that is committed.
     pub(crate) mark: Option<Mark>,
+    /// Entries that were known here.
+    pub(crate) known: u64,
 }
 
 impl Uploads {
@@ -282,6 +284,7 @@ async fn take(
         refused: std::mem::take(&mut brought.refused),
         is_over_quota: std::mem::take(&mut brought.over_quota) > 0,
         mark: brought.mark,
+        known: std::mem::take(&mut brought.known),
     })
 }
 

@@ -5,11 +5,11 @@ use eidetica_core::{DatabaseId, EntryId, authority::Level};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{
-    Cursor, DataFrame, Epoch, LiveFrame, Mark, ProtocolError, Rule, TipsDigest, VersionRange,
-    codec,
+    Cursor, DataFrame, Epoch, LiveFrame, LiveOffer, Mark, ProtocolError, Rule, TipsDigest,
+    VersionRange, codec,
     limits::{
         MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_DATABASES,
-        MAX_FRAME_BYTES, MAX_REASON_BYTES, MAX_TIPS,
+        MAX_FRAME_BYTES, MAX_HAVES, MAX_REASON_BYTES, MAX_TIPS,
     },
 };
 
@@ -29,6 +29,8 @@ const LIVE: u8 = 11;
 const BEHIND: u8 = 12;
 const CLOSED: u8 = 13;
 const HEARTBEAT: u8 = 14;
+const OFFERED: u8 = 15;
+const WANTED: u8 = 16;
 
 /// One frame of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,11 @@ pub enum Answer {
     Closed(u16),
     /// To a `Subscribe`: the answerer is there, and nothing is new.
     Heartbeat,
+    /// To a `Subscribe`: something came from others that the subscriber may have, too.
+    Offered(LiveOffer),
+    /// To an `Offer`: the answerer lacks some of it. What it has: its tips, or the newest, and some of
+    /// their ancestors. It is the asker's turn to push for as long as the answer lasts.
+    Wanted(Vec<EntryId>),
 }
 
 /// What the answerer of a Hello is.
@@ -120,6 +127,8 @@ pub struct Pushed {
     pub index: u32,
     /// The last mark that is committed.
     pub mark: Option<Mark>,
+    /// Entries of the piece that were here before.
+    pub known: u64,
 }
 
 /// Why a request is refused. The order is the wire's and never changes.
@@ -193,6 +202,8 @@ impl Answer {
             Self::Behind(index) => codec::write(start(BEHIND), index),
             Self::Closed(index) => codec::write(start(CLOSED), index),
             Self::Heartbeat => start(HEARTBEAT),
+            Self::Offered(offer) => codec::write(start(OFFERED), offer),
+            Self::Wanted(haves) => codec::write(start(WANTED), haves),
         })
     }
 
@@ -229,6 +240,10 @@ impl Answer {
             BEHIND => codec::read(body, "place of a database").map(Self::Behind),
             CLOSED => codec::read(body, "place of a database").map(Self::Closed),
             HEARTBEAT => empty(body, Self::Heartbeat),
+            OFFERED => codec::read(body, "offer").map(Self::Offered),
+            WANTED => {
+                codec::read::<Haves>(body, "list of haves").map(|haves| Self::Wanted(haves.0))
+            }
             unknown => Err(ProtocolError::UnknownAnswer(unknown)),
         }
     }
@@ -236,6 +251,9 @@ impl Answer {
 
 #[derive(Serialize, Deserialize)]
 struct Databases(#[serde(deserialize_with = "codec::list::<_, _, MAX_DATABASES>")] Vec<DatabaseId>);
+
+#[derive(Serialize, Deserialize)]
+struct Haves(#[serde(deserialize_with = "codec::list::<_, _, MAX_HAVES>")] Vec<EntryId>);
 
 fn empty(body: &[u8], answer: Answer) -> Result<Answer, ProtocolError> {
     match body {

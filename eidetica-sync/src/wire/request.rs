@@ -5,7 +5,8 @@ use eidetica_core::{DatabaseId, EntryId, PublicKey};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{
-    Cursor, DataFrame, ProtocolError, Redeem, RequestAccess, Subscribe, TipsDigest, codec,
+    Cursor, DataFrame, ProtocolError, PushOffer, Redeem, RequestAccess, Subscribe, TipsDigest,
+    codec,
     limits::{
         MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_HAVES,
         MAX_HEADS, MAX_PUSH_BYTES, MAX_PUSH_FRAMES, MAX_RANGES_BYTES, MAX_REQUEST_BYTES,
@@ -28,6 +29,7 @@ const SUBSCRIBE: u8 = 4;
 const REQUEST_ACCESS: u8 = 5;
 const REDEEM: u8 = 6;
 const PING: u8 = 8;
+const OFFER: u8 = 9;
 
 /// Bytes of a `Subscribe` that count as a request: 16 databases without cursors, whose ids are bytes
 /// with a length.
@@ -46,6 +48,8 @@ pub enum Request {
     Push(Push),
     /// Asks to be sent what is new as it comes.
     Subscribe(Subscribe),
+    /// Names what the asker would push.
+    Offer(PushOffer),
     /// Asks for a level.
     RequestAccess(RequestAccess),
     /// Shows an invite.
@@ -226,6 +230,7 @@ impl Request {
             Self::RequestAccess(asked) => codec::write(start(REQUEST_ACCESS), asked),
             Self::Redeem(redeem) => codec::write(start(REDEEM), redeem),
             Self::Ping => start(PING),
+            Self::Offer(offer) => codec::write(start(OFFER), offer),
             Self::Unknown(number) => start(*number),
         })
     }
@@ -273,6 +278,7 @@ impl Request {
             REQUEST_ACCESS => codec::read(body, "request for access").map(Self::RequestAccess),
             REDEEM => codec::read(body, "redemption").map(Self::Redeem),
             PING => empty(body, Self::Ping),
+            OFFER => codec::read(body, "offer").map(Self::Offer),
             unknown => Ok(Self::Unknown(unknown)),
         }
     }

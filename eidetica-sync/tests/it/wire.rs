@@ -3,9 +3,9 @@
 use eidetica_core::{Arrival, DatabaseId, EntryId, SecretKey, authority::Level};
 use eidetica_sync::{
     Answer, Budget, Cursor, DataFrame, End, Epoch, Followed, Head, Hello, HelloAnswer, Hints,
-    InviteId, InviteProof, LiveFrame, Mark, Open, OpenAnswer, ProtocolError, Push, PushId, Pushed,
-    Redeem, Refusal, Request, RequestAccess, Rule, RuleSet, RunningHash, Subscribe, TipsDigest,
-    VersionRange, limits,
+    InviteId, InviteProof, LiveFrame, LiveOffer, Mark, Open, OpenAnswer, ProtocolError, Push,
+    PushId, PushOffer, Pushed, Redeem, Refusal, Request, RequestAccess, Rule, RuleSet, RunningHash,
+    Subscribe, TipsDigest, VersionRange, limits,
 };
 use proptest::prelude::*;
 
@@ -90,6 +90,14 @@ fn followed(cursor: Option<Cursor>) -> Followed {
     Followed {
         database: DatabaseId::from_bytes([6; 32]),
         cursor,
+        offers: cursor.is_none(),
+    }
+}
+
+fn offer() -> PushOffer {
+    PushOffer {
+        database: DatabaseId::from_bytes([6; 32]),
+        tips: vec![id(1), id(2)],
     }
 }
 
@@ -127,6 +135,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("open_full", Request::Open(Box::new(full_open()))),
         ("push", Request::Push(push)),
         ("subscribe", Request::Subscribe(subscribe())),
+        ("offer", Request::Offer(offer())),
         ("request_access", Request::RequestAccess(request_access())),
         ("redeem", Request::Redeem(redeem)),
         ("fetch_payloads", Request::Unknown(7)),
@@ -159,6 +168,11 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ends: true,
         data: data(),
     };
+    let offer = LiveOffer {
+        index: 300,
+        cursor: cursor(),
+        tips: vec![id(1), id(2)],
+    };
     let refused = Answer::Refused;
     vec![
         ("hello", Answer::Hello(hello)),
@@ -181,6 +195,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
             Answer::Pushed(Pushed {
                 index: 2,
                 mark: Some(mark()),
+                known: 300,
             }),
         ),
         ("no_database", refused(Refusal::NoDatabase)),
@@ -199,6 +214,8 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("behind", Answer::Behind(300)),
         ("closed", Answer::Closed(1)),
         ("heartbeat", Answer::Heartbeat),
+        ("offered", Answer::Offered(offer)),
+        ("wanted", Answer::Wanted(vec![id(1), id(2)])),
         ("granted", Answer::Granted(Level::Admin(300))),
         ("requested", Answer::Requested),
         ("invite", refused(Refusal::Invite)),
@@ -273,11 +290,12 @@ fn overlong_integers_are_refused() {
     let answer = Answer::Pushed(Pushed {
         index: 2,
         mark: None,
+        known: 0,
     })
     .encode();
-    assert_eq!(answer[..], [6, 2, 0]);
+    assert_eq!(answer[..], [6, 2, 0, 0]);
     assert_eq!(
-        Answer::decode(&[6, 0x82, 0, 0]),
+        Answer::decode(&[6, 0x82, 0, 0, 0]),
         Err(ProtocolError::Malformed("push answer"))
     );
 }

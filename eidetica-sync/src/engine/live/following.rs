@@ -1,23 +1,30 @@
 //! Owns the subscriber's side: one subscription to a peer, whose bursts are committed here with the
 //! cursor that they lead to.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use eidetica_core::{DatabaseId, PublicKey};
+use eidetica_core::{DatabaseId, EntryId, PublicKey};
 use eidetica_store::Database;
 
 use crate::{
-    Answer, Followed, LiveFrame, Refusal, Request, Subscribe, SyncConfig,
+    Answer, Followed, LiveFrame, LiveOffer, Refusal, Request, Subscribe, SyncConfig, SyncErrorKind,
     engine::{
         RefusedEntry, SyncError,
         connection::{AnswerStream, Connection},
+        hub::Hub,
+        live::{
+            SILENCE,
+            turn::{TURN, is_covered},
+        },
         peers::Peers,
-        pull::follow_to,
+        progress::Progress,
+        pull::{Ask, Pulled, Wants, follow_to, holds, pull},
         respond::may_carry,
         transfer::{Brought, Intake},
     },
     limits::MAX_FOLLOWED,
     meter,
+    timer::within,
 };
 
 /// What happens in a subscription.
@@ -33,7 +40,7 @@ pub(crate) enum LiveEvent {
         known: u64,
         /// Entries that are not accepted.
         refused: Vec<RefusedEntry>,
-        /// Bytes of their frame.
+        /// Bytes of their frames.
         bytes: u64,
     },
     /// A database is followed no longer: an exchange must come first. Where that does not help, the
@@ -51,8 +58,10 @@ pub(crate) enum LiveEvent {
 /// A subscription to databases of one peer.
 pub(crate) struct Following {
     stream: AnswerStream,
+    connection: Connection,
     peer: PublicKey,
     peers: Peers,
+    hub: Hub,
     config: SyncConfig,
     /// By place in the request; `None` once followed no longer.
     places: Vec<Option<Database>>,
@@ -65,7 +74,8 @@ pub(crate) struct Following {
 
 impl Following {
     /// Subscribes to databases from where this device has followed the peer's logs of them; of more
-    /// than 1,024, to the first.
+    /// than 1,024, to the first. With each comes whether the peer is to offer what it has from
+    /// others before it sends it.
     ///
     /// # Errors
     /// By [`SyncErrorKind`](crate::SyncErrorKind).
@@ -74,13 +84,13 @@ impl Following {
     /// Nothing happens.
     pub(crate) async fn open(
         connection: &Connection,
-        peers: &Peers,
-        databases: Vec<Database>,
+        (peers, hub): (&Peers, &Hub),
+        databases: Vec<(Database, bool)>,
         peer: PublicKey,
         length: Duration,
     ) -> Result<Self, SyncError> {
         let mut followed = Vec::with_capacity(databases.len().min(MAX_FOLLOWED));
-        for database in databases.iter().take(MAX_FOLLOWED) {
+        for (database, offers) in databases.iter().take(MAX_FOLLOWED) {
             let id = database.id();
             let cursor = peers.cursor(id, &peer).await?;
             #[cfg(feature = "mutants")]
@@ -88,6 +98,7 @@ impl Following {
             followed.push(Followed {
                 database: id,
                 cursor,
+                offers: *offers,
             });
         }
         let subscribe = Subscribe {
@@ -95,11 +106,14 @@ impl Following {
             millis: length.as_millis().try_into().unwrap_or(u32::MAX),
         };
         let stream = connection.request(&Request::Subscribe(subscribe)).await?;
-        let places = databases.into_iter().take(MAX_FOLLOWED).map(Some);
+        let places = databases.into_iter().take(MAX_FOLLOWED);
+        let places = places.map(|(database, _)| Some(database));
         Ok(Self {
             stream,
+            connection: connection.clone(),
             peer,
             peers: peers.clone(),
+            hub: hub.clone(),
             config: connection.config().clone(),
             places: places.collect(),
             burst: None,
@@ -111,7 +125,7 @@ impl Following {
     ///
     /// # Errors
     /// By [`SyncErrorKind`](crate::SyncErrorKind); the subscription is over. A peer that is silent for
-    /// longer than two heartbeats is [`Interrupted`](crate::SyncErrorKind::Interrupted).
+    /// longer than a heartbeat takes is [`Interrupted`](crate::SyncErrorKind::Interrupted).
     ///
     /// # Cancel safety
     /// What was read and is not committed is lost: subscribe anew, which begins where the commits
@@ -121,7 +135,8 @@ impl Following {
             if let Some(event) = self.next.take() {
                 return Ok(event);
             }
-            match self.stream.next().await? {
+            let next = within(&*self.config.timer, SILENCE, self.stream.next());
+            match Box::pin(next).await.map_err(|_| silent())?? {
                 None => return Ok(LiveEvent::Ended),
                 Some(Answer::Heartbeat) => return Ok(LiveEvent::Heartbeat),
                 Some(Answer::Behind(index)) => {
@@ -136,6 +151,11 @@ impl Following {
                 }
                 Some(Answer::Live(frame)) => {
                     if let Some(event) = self.take_in(frame).await? {
+                        return Ok(event);
+                    }
+                }
+                Some(Answer::Offered(offer)) => {
+                    if let Some(event) = self.consider(offer).await? {
                         return Ok(event);
                     }
                 }
@@ -191,6 +211,74 @@ impl Following {
         Ok(Some(event))
     }
 
+    /// Gets what an offer names, unless all of it has come from elsewhere meanwhile.
+    async fn consider(&mut self, offer: LiveOffer) -> Result<Option<LiveEvent>, SyncError> {
+        if self.burst.is_some() {
+            return Err(does_not_belong());
+        }
+        let Some(database) = self.place(offer.index)?.clone() else {
+            return Ok(None);
+        };
+        let id = database.id();
+        if !may_carry(&database, &self.peer) {
+            self.leave(offer.index)?;
+            return Ok(Some(LiveEvent::Closed(id)));
+        }
+        let progress = Arc::new(Progress::default());
+        let brought = self.get(&database, &offer.tips, &progress).await?;
+        if !holds(&database, &offer.tips).await? {
+            self.leave(offer.index)?;
+            self.next = Some(LiveEvent::Behind(id));
+        }
+        if brought.stored + brought.known == 0 && brought.refused.is_empty() {
+            return Ok(self.next.take());
+        }
+        Ok(Some(LiveEvent::Brought {
+            database: id,
+            stored: brought.stored,
+            known: brought.known,
+            refused: brought.refused,
+            bytes: progress.bytes_in(),
+        }))
+    }
+
+    /// Asks the peer for what is missing here of the past of some tips, a little at a time.
+    async fn get(
+        &mut self,
+        database: &Database,
+        tips: &[EntryId],
+        progress: &Arc<Progress>,
+    ) -> Result<Brought, SyncError> {
+        let connection = self.connection.counted_by(progress);
+        let mut total = Brought::default();
+        let mut more = true;
+        while more && !is_covered(database, tips).await? {
+            // Several may offer the same.
+            let turn = self.hub.turn(database.id());
+            let _turn = within(&*self.config.timer, TURN, turn.lock()).await;
+            if is_covered(database, tips).await? {
+                break;
+            }
+            let ask = Ask {
+                is_joining: false,
+                wants: Wants::Some,
+                first: None,
+            };
+            let pulling = pull(&connection, &self.peers, database, self.peer, ask);
+            let Pulled {
+                brought,
+                more: is_more,
+                ..
+            } = Box::pin(pulling).await?;
+            let is_whole = brought.incomplete.is_empty() && brought.refused.is_empty();
+            more = is_more && is_whole && brought.stored + brought.known > 0;
+            total.stored += brought.stored;
+            total.known += brought.known;
+            total.refused.extend(brought.refused);
+        }
+        Ok(total)
+    }
+
     /// Commits what a frame brings, with the cursor that it leads to; `None` as long as an entry goes
     /// on in the next frame.
     async fn commit(
@@ -228,4 +316,10 @@ fn refused(refusal: &Refusal) -> SyncError {
 
 fn does_not_belong() -> SyncError {
     SyncError::protocol("the peer sent a frame that does not belong to the subscription")
+}
+
+fn silent() -> SyncError {
+    let seconds = SILENCE.as_secs();
+    let message = format!("the peer gave no sign of life. seconds=`{seconds}`");
+    SyncError::new(SyncErrorKind::Interrupted, message)
 }

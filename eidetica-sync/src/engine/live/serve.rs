@@ -8,15 +8,19 @@ use eidetica_core::{Arrival, DatabaseId, PublicKey};
 use eidetica_store::{Database, Source, Storage, StoreError};
 
 use crate::{
-    Answer, Cursor, DataFrame, Encoder, Epoch, LiveFrame, Mark, Refusal, RunningHash, Subscribe,
-    Timer,
+    Answer, Cursor, DataFrame, Encoder, Epoch, Followed, LiveFrame, LiveOffer, Mark, PushOffer,
+    Refusal, RunningHash, Subscribe, Timer,
     engine::{
         hub::{Hub, Mailbox, Served},
-        live::HEARTBEAT,
+        live::{
+            HEARTBEAT, turn,
+            waiting::{News, Waiting, is_relayed},
+        },
         push::skip_to,
         respond::{Frames, Outgoing, Stop, may_carry, send},
     },
     meter::{self, Present},
+    timer::sleep_until,
 };
 
 /// Entries of a burst, so that a database with much news does not keep others waiting.
@@ -47,6 +51,8 @@ struct Place {
     cursor: Cursor,
     /// The cursor that it was told.
     told: Arrival,
+    /// Whether what others wrote is offered first.
+    offers: bool,
     _served: Served,
 }
 
@@ -56,6 +62,8 @@ struct Serving<'a> {
     peer: PublicKey,
     places: BTreeMap<DatabaseId, Place>,
     mailbox: Mailbox,
+    /// What others wrote, where it is offered first.
+    waiting: Waiting,
     frames: &'a Frames,
 }
 
@@ -66,6 +74,16 @@ impl Subscriptions {
             hub,
             timer,
         }
+    }
+
+    /// Answers what a peer offers of a database.
+    pub(crate) async fn take(
+        &self,
+        database: &Database,
+        offer: &PushOffer,
+        frames: &Frames,
+    ) -> Result<(), Stop> {
+        turn::answer(&self.hub, &*self.timer, database, offer, frames).await
     }
 
     /// Answers a subscription until its time is over, its subscriber has gone, or nothing is left
@@ -84,13 +102,14 @@ impl Subscriptions {
             peer,
             places: BTreeMap::new(),
             mailbox: self.hub.mailbox(),
+            waiting: Waiting::default(),
             frames,
         };
         // Who waits for an answer's beginning learns that it has one.
         send(frames, Answer::Heartbeat).await?;
         for ((index, followed), database) in (0..).zip(&subscribe.databases).zip(granted) {
             match database {
-                Some(database) => serving.begin(index, &database, followed.cursor).await?,
+                Some(database) => serving.begin(index, &database, followed).await?,
                 None => send(frames, Answer::Closed(index)).await?,
             }
         }
@@ -98,6 +117,7 @@ impl Subscriptions {
         let mut end = self.timer.sleep(length);
         let mut beat = self.timer.sleep(HEARTBEAT);
         while !serving.places.is_empty() {
+            let due = sleep_until(&*self.timer, serving.waiting.due());
             let is_told = tokio::select! {
                 biased;
                 () = standing.ended() => return Ok(()),
@@ -107,6 +127,7 @@ impl Subscriptions {
                     send(frames, Answer::Heartbeat).await?;
                     true
                 }
+                () = due => serving.offer().await?,
                 database = serving.mailbox.next() => serving.tell(database).await?,
             };
             if is_told {
@@ -123,19 +144,20 @@ impl Serving<'_> {
         &mut self,
         index: u16,
         database: &Database,
-        cursor: Option<Cursor>,
+        followed: &Followed,
     ) -> Result<(), Stop> {
         let id = database.id();
         if self.places.contains_key(&id) {
             return Err(Stop::Refuse(Refusal::Malformed));
         }
-        let Some(cursor) = cursor else {
+        let Some(cursor) = followed.cursor else {
             return send(self.frames, Answer::Behind(index)).await;
         };
         let place = Place {
             index,
             cursor,
             told: cursor.arrival,
+            offers: followed.offers,
             _served: self.of.hub.serve(id, self.peer),
         };
         self.places.insert(id, place);
@@ -162,12 +184,19 @@ impl Serving<'_> {
         let ahead = held.count.checked_sub(place.cursor.arrival.0);
         match ahead.filter(|ahead| is_of_this_log && *ahead <= MAX_BEHIND) {
             Some(0) => return Ok(false),
+            Some(_) if self.waiting.contains(&id) => return Ok(false),
             Some(_) => {}
             None => {
                 self.forget(&id);
                 send(self.frames, Answer::Behind(index)).await?;
                 return Ok(true);
             }
+        }
+        if place.offers && is_relayed(&database, &self.peer, place.cursor.arrival).await? {
+            let (now, chance) = (self.of.timer.instant(), self.of.storage.random());
+            let chance = u32::from_be_bytes(chance);
+            self.waiting.begin(id, &held, now, chance);
+            return Ok(false);
         }
         let source = database.source(&self.peer).await?;
         let mut burst = Burst::read(&database, source, place.cursor).await?;
@@ -185,6 +214,33 @@ impl Serving<'_> {
                 data,
             };
             send_live(self.frames, &database, frame).await?;
+        }
+        Ok(is_told)
+    }
+
+    /// Offers what has waited for long enough; whether anything was.
+    async fn offer(&mut self) -> Result<bool, Stop> {
+        let mut is_told = false;
+        while let Some((id, News { until, tips, .. })) =
+            self.waiting.take_due(self.of.timer.instant())
+        {
+            // What came since then, and a database that is to be left out.
+            self.mailbox.put(id);
+            let (Some(place), Ok(database)) =
+                (self.places.get_mut(&id), self.of.storage.database(id).await)
+            else {
+                continue;
+            };
+            place.cursor.arrival = until;
+            place.told = until;
+            let offer = LiveOffer {
+                index: place.index,
+                cursor: place.cursor,
+                tips,
+            };
+            let frame = Outgoing::Live(Answer::Offered(offer).encode(), database, place.index);
+            self.frames.send(frame).await.map_err(|_| Stop::Gone)?;
+            is_told = true;
         }
         Ok(is_told)
     }
@@ -225,6 +281,7 @@ impl Serving<'_> {
     fn forget(&mut self, id: &DatabaseId) {
         self.places.remove(id);
         self.mailbox.leave(id);
+        self.waiting.forget(id);
     }
 }
 

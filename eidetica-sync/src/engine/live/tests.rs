@@ -7,6 +7,7 @@ mod device;
 mod gaps;
 mod hostile;
 mod left_out;
+mod offers;
 mod slow;
 
 use std::time::Duration;

@@ -7,25 +7,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eidetica_core::{Arrival, DatabaseId, PublicKey};
+use eidetica_core::{Arrival, DatabaseId, EntryId, PublicKey};
 use eidetica_store::{Database, Summary};
 
 use crate::{
-    Cursor, Epoch, Timer,
+    Answer, Cursor, Epoch, PushOffer, Request, Timer,
     engine::{
         SyncError,
         connection::Connection,
         hub::{Hub, Mailbox},
+        live::waiting::{News, Waiting, is_relayed},
         peers::Peers,
         progress::Progress,
+        pull::unexpected,
         push::{PushOutcome, Upload, push},
         respond::may_carry,
     },
+    timer::sleep_until,
 };
 
 /// How long a peer whose own subscription ended may take to subscribe anew, as it does over
 /// transports on which an answer must not last.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Entries that are sent at a time where the peer is asked first: what it has may have changed then.
+const FIRST_ENTRIES: usize = 256;
 
 /// What happens on the way up.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub(crate) enum UplinkEvent {
         database: DatabaseId,
         /// Entries sent.
         entries: u64,
+        /// Of these, entries that the peer had before.
+        known: u64,
         /// Bytes of the requests.
         bytes: u64,
         /// The peer holds everything that arrived here before.
@@ -57,6 +65,8 @@ pub(crate) struct Uplink {
     timer: Arc<dyn Timer>,
     peer: PublicKey,
     mailbox: Mailbox,
+    /// What others wrote, where the peer is asked first.
+    waiting: Waiting,
     places: BTreeMap<DatabaseId, Place>,
 }
 
@@ -66,6 +76,8 @@ struct Place {
     /// The peer holds everything that arrived before.
     up_to: Arrival,
     silence: Silence,
+    /// Whether the peer is asked first what it has of what others wrote.
+    asks: bool,
 }
 
 /// Whether the peer hears of a database in another way.
@@ -79,26 +91,40 @@ enum Silence {
 }
 
 impl Place {
-    /// Pushes what is new.
+    /// Pushes what is new, but for what is in the past of what the peer was `seen` to have, and
+    /// what came after `until`.
     async fn push(
         &self,
         connection: &Connection,
         peers: &Peers,
         held: &Summary,
         peer: PublicKey,
+        (seen, until): (&[EntryId], Arrival),
     ) -> Result<PushOutcome, SyncError> {
         let database = &self.database;
         let cursor = Cursor {
             epoch: Epoch(held.epoch),
             arrival: self.up_to,
         };
-        let upload = Upload::new(peers, database, held, &[], Some(cursor)).await?;
+        let upload = Upload::new(peers, database, held, seen, Some(cursor)).await?;
+        let upload = upload.until(until);
         #[cfg(feature = "mutants")]
         if connection.config().is_mutant(crate::Mutant::Echoes) {
             return push(connection, peers, database, held, peer, upload).await;
         }
         let upload = upload.without_own(database, &peer).await?.without_void();
         push(connection, peers, database, held, peer, upload).await
+    }
+}
+
+impl Place {
+    /// Where the first of what arrived before `until` end.
+    async fn first(&self, peer: &PublicKey, until: Arrival) -> Result<Arrival, SyncError> {
+        let source = self.database.source(peer).await?;
+        let entries = self.database.difference(&[], self.up_to).await?;
+        let mut entries = entries.not_from(source).without_void().until(until);
+        entries.next_chunk(FIRST_ENTRIES).await?;
+        Ok(entries.position())
     }
 }
 
@@ -113,19 +139,23 @@ impl Uplink {
             timer: Arc::clone(&connection.config().timer),
             peer,
             mailbox: hub.mailbox(),
+            waiting: Waiting::default(),
             places: BTreeMap::new(),
         }
     }
 
-    /// Serves a database of which the peer holds everything that arrived here before `from`.
-    pub(crate) fn add(&mut self, database: Database, from: Arrival) {
+    /// Serves a database of which the peer holds everything that arrived here before `from`. Where it
+    /// `asks`, the peer is asked first what it has of what others wrote.
+    pub(crate) fn add(&mut self, database: Database, from: Arrival, asks: bool) {
         let id = database.id();
         let place = Place {
             epoch: database.frontier().epoch,
             database,
             up_to: from,
             silence: Silence::No,
+            asks,
         };
+        self.waiting.forget(&id);
         self.places.insert(id, place);
         // First this, then a look at the log: nothing comes between them unseen.
         self.mailbox.follow(id);
@@ -142,10 +172,12 @@ impl Uplink {
     /// was.
     pub(crate) async fn next(&mut self) -> Result<UplinkEvent, SyncError> {
         loop {
-            let grace = self.grace();
+            let grace = sleep_until(&*self.timer, self.grace());
+            let due = sleep_until(&*self.timer, self.waiting.due());
             let event = tokio::select! {
                 biased;
                 database = self.mailbox.next() => self.look(database).await?,
+                () = due => self.ask_first().await?,
                 () = grace => self.give_up_waiting(),
             };
             if let Some(event) = event {
@@ -156,9 +188,56 @@ impl Uplink {
 
     /// Looks whether there is something to send.
     async fn look(&mut self, id: DatabaseId) -> Result<Option<UplinkEvent>, SyncError> {
+        if self.waiting.contains(&id) {
+            return Ok(None);
+        }
+        let held = match self.news(id).await {
+            Ok(held) => held,
+            Err(event) => return Ok(event),
+        };
+        let place = &self.places[&id];
+        if place.asks && is_relayed(&place.database, &self.peer, place.up_to).await? {
+            let chance = u32::from_be_bytes(self.peers.storage().random());
+            self.waiting.begin(id, &held, self.timer.instant(), chance);
+            return Ok(None);
+        }
+        let until = Arrival(held.count);
+        self.send(id, &held, &[], until).await
+    }
+
+    /// Sends what has waited for long enough and the peer still lacks.
+    async fn ask_first(&mut self) -> Result<Option<UplinkEvent>, SyncError> {
+        let due = self.waiting.take_due(self.timer.instant());
+        let Some((id, News { until, tips, .. })) = due else {
+            return Ok(None);
+        };
+        let held = match self.news(id).await {
+            Ok(held) => held,
+            Err(event) => return Ok(event),
+        };
+        // What came since then, or is left.
+        self.mailbox.put(id);
+        let offer = PushOffer { database: id, tips };
+        let mut answer = self.connection.request(&Request::Offer(offer)).await?;
+        match answer.next().await? {
+            // As long as the answer is held, it is this device's turn.
+            Some(Answer::Wanted(haves)) => {
+                let until = self.places[&id].first(&self.peer, until).await?;
+                self.send(id, &held, &haves, until).await
+            }
+            None => self.send(id, &held, &held.tips, until).await,
+            Some(other) => match unexpected(&other, &self.places[&id].database) {
+                error if error.is_no_access() => Ok(self.closed(id)),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// What is held of a database of which there is something to send; else what is to be told.
+    async fn news(&mut self, id: DatabaseId) -> Result<Summary, Option<UplinkEvent>> {
         let is_served = self.hub.is_served(&id, &self.peer);
         let Some(place) = self.places.get_mut(&id) else {
-            return Ok(None);
+            return Err(None);
         };
         place.silence = match (is_served, place.silence) {
             (true, _) => Silence::Served,
@@ -166,34 +245,48 @@ impl Uplink {
             (false, before) => before,
         };
         if place.silence != Silence::No {
-            return Ok(None);
+            return Err(None);
         }
         // What is wrong here an exchange says.
         if self.peers.storage().database(id).await.is_err() {
-            return Ok(self.behind(id));
+            return Err(self.behind(id));
         }
         let held = place.database.frontier();
         if !may_carry(&place.database, &self.peer) {
-            return Ok(self.closed(id));
+            return Err(self.closed(id));
         }
         if held.epoch != place.epoch {
-            return Ok(self.behind(id));
+            return Err(self.behind(id));
         }
-        if held.count <= place.up_to.0 {
+        match held.count > place.up_to.0 {
+            true => Ok(held),
+            false => Err(None),
+        }
+    }
+
+    /// Sends what arrived before `until` and is not in the past of what the peer was `seen` to have.
+    async fn send(
+        &mut self,
+        id: DatabaseId,
+        held: &Summary,
+        seen: &[EntryId],
+        until: Arrival,
+    ) -> Result<Option<UplinkEvent>, SyncError> {
+        let Some(place) = self.places.get_mut(&id) else {
             return Ok(None);
-        }
+        };
         let before = self.progress.bytes_out();
-        match place
-            .push(&self.connection, &self.peers, &held, self.peer)
-            .await
-        {
+        let (connection, peers) = (&self.connection, &self.peers);
+        let pushed = place.push(connection, peers, held, self.peer, (seen, until));
+        match pushed.await {
             Ok(outcome) if outcome.refused.is_empty() && !outcome.is_over_quota => {
-                place.up_to = Arrival(held.count);
+                place.up_to = until;
                 Ok(Some(UplinkEvent::Sent {
                     database: id,
                     entries: outcome.sent,
+                    known: outcome.known,
                     bytes: self.progress.bytes_out() - before,
-                    up_to: place.up_to,
+                    up_to: until,
                 }))
             }
             Ok(_) => Ok(self.behind(id)),
@@ -202,8 +295,8 @@ impl Uplink {
         }
     }
 
-    /// Waits until the first of the peers that had a subscription should have one again.
-    fn grace(&self) -> impl Future<Output = ()> + use<> {
+    /// When the first of the peers that had a subscription should have one again.
+    fn grace(&self) -> Option<Instant> {
         let over = self
             .places
             .values()
@@ -211,16 +304,7 @@ impl Uplink {
                 Silence::Since(since) => Some(since + GRACE),
                 Silence::No | Silence::Served => None,
             });
-        let wait = over
-            .min()
-            .map(|at| at.saturating_duration_since(self.timer.instant()));
-        let sleep = wait.map(|wait| self.timer.sleep(wait));
-        async move {
-            match sleep {
-                Some(sleep) => sleep.await,
-                None => std::future::pending().await,
-            }
-        }
+        over.min()
     }
 
     /// Goes on with a database to which the peer has no subscription any more: what it heard by it
@@ -253,5 +337,6 @@ impl Uplink {
     fn forget(&mut self, id: &DatabaseId) {
         self.places.remove(id);
         self.mailbox.leave(id);
+        self.waiting.forget(id);
     }
 }

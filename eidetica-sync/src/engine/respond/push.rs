@@ -35,7 +35,7 @@ impl Inner {
         if taken.is_over_quota {
             send(frames, Answer::Refused(Refusal::Quota)).await?;
         }
-        let mark = taken.mark;
-        send(frames, Answer::Pushed(Pushed { index, mark })).await
+        let (mark, known) = (taken.mark, taken.known);
+        send(frames, Answer::Pushed(Pushed { index, mark, known })).await
     }
 }

@@ -142,10 +142,10 @@ async fn in_a_ring_an_entry_comes_from_both_sides_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_a_mesh_an_entry_goes_once_each_way_over_each_connection_at_most() {
+async fn in_a_mesh_most_entries_come_from_one_of_nine_only() {
     let devices = Devices::connected(|n| (0..n).collect()).await;
     let moved = devices.write().await;
-    let ways = (DEVICES * (DEVICES - 1)) as u64;
-    let most = ways * (DEVICES * WRITES) as u64;
-    assert!(moved <= most, "{moved} for {NEEDED}, at most {most}");
+    // Seen: less than twice. How soon it is found that all hear everything from all depends on how
+    // busy the machine is.
+    assert!(moved <= 3 * NEEDED, "{moved} for {NEEDED}");
 }

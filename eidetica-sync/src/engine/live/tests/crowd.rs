@@ -40,7 +40,11 @@ impl Crowd {
     }
 
     /// Links pairs of devices, the first of each dialling; both have exchanged before.
-    async fn link(&self, pairs: &[(usize, usize)]) -> BTreeMap<(usize, usize), Link> {
+    async fn link(
+        &self,
+        pairs: &[(usize, usize)],
+        overlaps: bool,
+    ) -> BTreeMap<(usize, usize), Link> {
         for (from, to) in pairs {
             self.devices[*from]
                 .exchange(&self.devices[*to], self.id())
@@ -49,7 +53,11 @@ impl Crowd {
         let mut links = BTreeMap::new();
         for (from, to) in pairs {
             let (device, copy) = (&self.devices[*from], &self.copies[*from]);
-            let link = device.link(&self.devices[*to], &[copy], LONG).await;
+            let to_device = &self.devices[*to];
+            let link = match overlaps {
+                true => device.link_overlapping(to_device, copy).await,
+                false => device.link(to_device, &[copy], LONG).await,
+            };
             links.insert((*from, *to), link);
         }
         links
@@ -87,12 +95,14 @@ impl Crowd {
     }
 }
 
-/// What was sent over links beyond what was needed, in hundredths of it.
-async fn redundancy(pairs: &[(usize, usize)]) -> f64 {
-    const EACH: i64 = 100;
+/// What went over the links of a mesh, for each entry that had to go to a device.
+async fn sent_in_a_mesh(overlaps: bool) -> f64 {
+    const EACH: i64 = 20;
     let crowd = Crowd::new().await;
-    let links = crowd.link(pairs).await;
-    let before: u64 = links.values().map(Link::traffic).sum();
+    let pairs: Vec<_> = (0..DEVICES)
+        .flat_map(|from| (0..from).map(move |to| (from, to)))
+        .collect();
+    let links = crowd.link(&pairs, overlaps).await;
     crowd.write(EACH).await;
     for link in links.values() {
         link.quiet().await;
@@ -101,37 +111,27 @@ async fn redundancy(pairs: &[(usize, usize)]) -> f64 {
     for link in links.values() {
         assert_eq!(link.counts().errors, Vec::<String>::new());
     }
-    let traffic = links.values().map(Link::traffic).sum::<u64>() - before;
-    let needed = EACH as u64 * (DEVICES * (DEVICES - 1)) as u64;
-    assert!(traffic >= needed, "{traffic} of {needed}");
-    100.0 * (traffic - needed) as f64 / needed as f64
+    let traffic: u64 = links.values().map(Link::traffic).sum();
+    traffic as f64 / (EACH as usize * DEVICES * (DEVICES - 1)) as f64
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_star_hardly_anything_comes_twice() {
-    let pairs: Vec<_> = (1..DEVICES).map(|n| (n, 0)).collect();
-    let redundancy = redundancy(&pairs).await;
-    assert!(redundancy <= 1.0, "{redundancy}");
+async fn in_a_mesh_an_entry_comes_to_a_device_twice_at_most_where_it_is_offered_first() {
+    let offered = sent_in_a_mesh(true).await;
+    assert!((1.0..=2.0).contains(&offered), "{offered}");
+    // The control: it goes over every link.
+    let sent = sent_in_a_mesh(false).await;
+    assert!(sent > 4.0, "{sent}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_chain_hardly_anything_comes_twice() {
-    // Those in the middle dial one neighbour, or both, or none.
-    let pairs: Vec<_> = (1..DEVICES)
-        .map(|n| if n % 3 == 0 { (n - 1, n) } else { (n, n - 1) })
-        .collect();
-    let redundancy = redundancy(&pairs).await;
-    assert!(redundancy <= 1.0, "{redundancy}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn in_a_mesh_no_entry_goes_twice_over_a_link_in_one_direction() {
+async fn where_both_dial_no_entry_goes_twice_over_a_link_in_one_direction() {
     let crowd = Crowd::new().await;
     let pairs: Vec<_> = (0..DEVICES)
         .flat_map(|from| (0..DEVICES).map(move |to| (from, to)))
         .filter(|(from, to)| from != to)
         .collect();
-    let links = crowd.link(&pairs).await;
+    let links = crowd.link(&pairs, false).await;
     const EACH: i64 = 5;
     crowd.write(EACH).await;
     for link in links.values() {
@@ -149,13 +149,4 @@ async fn in_a_mesh_no_entry_goes_twice_over_a_link_in_one_direction() {
         assert_eq!(counts.sent, 0, "{pair:?} {counts:?}");
         assert_eq!(counts.errors, Vec::<String>::new());
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn in_a_ring_every_entry_arrives() {
-    let pairs: Vec<_> = (0..DEVICES).map(|n| (n, (n + 1) % DEVICES)).collect();
-    // What goes both ways round meets, and there both may tell the other at once.
-    let redundancy = redundancy(&pairs).await;
-    let most = 100.0 * 2.0 / (DEVICES - 1) as f64;
-    assert!(redundancy <= most, "{redundancy}");
 }

@@ -10,7 +10,8 @@ use eidetica_transport::{Address, FrameStream, MemoryNetwork, MemoryTransport, P
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Answer, Cursor, Epoch, Followed, PeerHandler, Request, Subscribe, Sync, SyncError, SyncReport,
+    Answer, Cursor, Epoch, Followed, PeerHandler, PushOffer, Request, Subscribe, Sync, SyncError,
+    SyncReport,
     bandwidth::Throttle,
     engine::{
         fixture::over,
@@ -188,6 +189,20 @@ impl Device {
     ) -> Link {
         let (databases, from): (Vec<_>, Vec<_>) = databases.iter().copied().unzip();
         let linking = self.linking(to.address.clone(), to.key(), &databases);
+        self.run(linking, from, length).await
+    }
+
+    /// Follows a database of which both hear most from others.
+    pub(super) async fn link_overlapping(&self, to: &Device, database: &Database) -> Link {
+        let from = Arrival(database.frontier().count);
+        let linking = Linking {
+            overlaps: true,
+            ..self.linking(to.address.clone(), to.key(), &[database])
+        };
+        self.run(linking, vec![from], PATIENCE).await
+    }
+
+    async fn run(&self, linking: Linking, from: Vec<Arrival>, length: Duration) -> Link {
         let mut link = Link {
             counts: linking.counts.clone(),
             tasks: JoinSet::new(),
@@ -241,6 +256,7 @@ impl Device {
             address,
             peer,
             databases: databases.iter().copied().cloned().collect(),
+            overlaps: false,
             counts: watch::Sender::new(Counts::default()),
         }
     }
@@ -284,6 +300,7 @@ struct Linking {
     address: PeerAddress,
     peer: PublicKey,
     databases: Vec<Database>,
+    overlaps: bool,
     counts: watch::Sender<Counts>,
 }
 
@@ -291,9 +308,13 @@ impl Linking {
     async fn follow(&self, length: Duration) -> Result<Following, SyncError> {
         let inner = self.sync.inner();
         let connection = inner.links.connection(&self.address)?;
-        let (peers, databases) = (inner.links.peers(), self.databases.clone());
+        let databases = self.databases.iter().cloned();
+        let databases = databases
+            .map(|database| (database, self.overlaps))
+            .collect();
+        let here = (inner.links.peers(), &inner.hub);
         self.counts.send_modify(|counts| counts.subscriptions += 1);
-        Following::open(&connection, peers, databases, self.peer, length).await
+        Following::open(&connection, here, databases, self.peer, length).await
     }
 
     async fn run_down(self, mut following: Following, length: Duration) {
@@ -348,7 +369,7 @@ impl Linking {
         let connection = inner.links.connection(&self.address).unwrap();
         let mut uplink = Uplink::new(&connection, inner.links.peers(), &inner.hub, self.peer);
         for (database, from) in self.databases.iter().zip(from) {
-            uplink.add(database.clone(), from);
+            uplink.add(database.clone(), from, self.overlaps);
         }
         loop {
             match uplink.next().await {
@@ -360,7 +381,7 @@ impl Linking {
                     let from = Arrival(database.frontier().count);
                     self.counts.send_modify(|counts| counts.lifted += 1);
                     self.exchange().await;
-                    uplink.add(database.clone(), from);
+                    uplink.add(database.clone(), from, self.overlaps);
                 }
                 Ok(UplinkEvent::Closed(_)) => self.counts.send_modify(|counts| counts.closed += 1),
                 Err(error) => return self.failed(&error),
@@ -436,6 +457,7 @@ impl Raw {
                 epoch: Epoch(database.frontier().epoch),
                 arrival: Arrival(database.frontier().count),
             }),
+            offers: false,
         });
         Self::begin(to, peer, followed.collect()).await
     }
@@ -444,8 +466,21 @@ impl Raw {
         let followed = ids.iter().map(|id| Followed {
             database: *id,
             cursor: None,
+            offers: false,
         });
         Self::begin(to, peer, followed.collect()).await
+    }
+
+    /// Offers entries of a database.
+    pub(super) async fn offer(
+        to: &Device,
+        peer: PublicKey,
+        database: &Database,
+        tips: &[EntryId],
+    ) -> Self {
+        let (database, tips) = (database.id(), tips.to_vec());
+        let request = Request::Offer(PushOffer { database, tips });
+        Self(to.handler.handle(over(1, peer), request.encode()).await)
     }
 
     pub(super) async fn begin(to: &Device, peer: PublicKey, databases: Vec<Followed>) -> Self {
@@ -456,8 +491,19 @@ impl Raw {
 
     /// The next frame; `None` at the end, or if none comes soon.
     pub(super) async fn next(&mut self) -> Option<Answer> {
+        self.next_within(Duration::from_secs(1)).await
+    }
+
+    /// Whether neither a frame is there nor the end.
+    pub(super) async fn is_waiting(&mut self) -> bool {
         let next = std::future::poll_fn(|cx| self.0.as_mut().poll_next(cx));
-        let next = tokio::time::timeout(Duration::from_secs(1), next).await;
+        tokio::time::timeout(Duration::ZERO, next).await.is_err()
+    }
+
+    /// The next frame; `None` at the end, or if none comes by then.
+    pub(super) async fn next_within(&mut self, time: Duration) -> Option<Answer> {
+        let next = std::future::poll_fn(|cx| self.0.as_mut().poll_next(cx));
+        let next = tokio::time::timeout(time, next).await;
         let frame = next.ok().flatten()?.unwrap();
         Some(Answer::decode(&frame).unwrap())
     }

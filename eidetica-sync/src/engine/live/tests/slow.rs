@@ -76,12 +76,9 @@ async fn a_peer_that_falls_silent_is_given_up() {
     let link = laptop.link_to(address, silent.public(), &[&notes]).await;
     let counts = link.until(|counts| !counts.errors.is_empty()).await;
     assert_eq!(counts.heartbeats, 1);
-    assert!(
-        counts.errors[0].contains("the peer was silent"),
-        "{counts:?}"
-    );
+    assert!(counts.errors[0].contains("no sign of life"), "{counts:?}");
     let took = began.elapsed();
-    assert!(took >= 2 * HEARTBEAT && took < 3 * HEARTBEAT, "{took:?}");
+    assert!(took >= HEARTBEAT && took < 2 * HEARTBEAT, "{took:?}");
     listening.stop().await;
 }
 
