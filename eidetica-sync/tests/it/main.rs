@@ -5,6 +5,7 @@
 mod bandwidth;
 mod channel;
 mod data;
+mod device;
 mod fuzz;
 mod golden;
 mod metrics;
@@ -12,6 +13,7 @@ mod sim;
 mod sim_device;
 mod slow_line;
 mod ticket;
+mod unacknowledged;
 mod unreachable;
 mod unreadable;
 mod uploads;

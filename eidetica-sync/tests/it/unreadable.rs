@@ -3,26 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use eidetica_core::authority::Level;
-use eidetica_store::{Backend, MemoryBackend, Storage, StorageOptions};
-use eidetica_sync::{Sync, SyncConfig, SyncStatus};
-use eidetica_testkit::{SeededEntropy, SimClock, sim::simulate, store::FaultyBackend};
-use eidetica_transport::{MemoryNetwork, MemoryTransport};
+use eidetica_store::MemoryBackend;
+use eidetica_sync::SyncStatus;
+use eidetica_testkit::{SimClock, sim::simulate, store::FaultyBackend};
+use eidetica_transport::MemoryNetwork;
 
-async fn device(
-    clock: &SimClock,
-    network: &MemoryNetwork,
-    backend: Arc<dyn Backend>,
-    seed: u64,
-) -> (Storage, Sync) {
-    let entropy = Arc::new(SeededEntropy::new(seed));
-    let options = StorageOptions::default();
-    let storage = Storage::open(backend, options, Arc::new(clock.clone()), entropy);
-    let storage = storage.await.unwrap();
-    let config = SyncConfig::new().with_timer(Arc::new(clock.clone()));
-    let sync = Sync::with_config(storage.clone(), config).unwrap();
-    sync.register_transport(Arc::new(MemoryTransport::new(network)));
-    (storage, sync)
-}
+use crate::device::device;
 
 #[test]
 fn what_is_to_be_synced_and_cannot_be_read_is_read_a_little_later() {
