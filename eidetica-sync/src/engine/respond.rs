@@ -78,7 +78,7 @@ impl Responder {
     ) -> Self {
         let timer = Arc::clone(&config.timer);
         Self(Arc::new(Inner {
-            live: Subscriptions::new(storage.clone(), hub, timer),
+            live: Subscriptions::new(peers.clone(), hub, timer),
             uploads,
             storage,
             peers,

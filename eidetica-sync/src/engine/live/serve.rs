@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use eidetica_core::{Arrival, DatabaseId, PublicKey};
-use eidetica_store::{Database, Source, Storage, StoreError};
+use eidetica_store::{Database, Source, StoreError};
 
 use crate::{
     Answer, Cursor, DataFrame, Encoder, Epoch, Followed, LiveFrame, LiveOffer, Mark, PushOffer,
@@ -16,6 +16,8 @@ use crate::{
             HEARTBEAT, turn,
             waiting::{News, Waiting, is_relayed},
         },
+        metadata::Moved,
+        peers::Peers,
         push::skip_to,
         respond::{Frames, Outgoing, Stop, may_carry, send},
     },
@@ -39,7 +41,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What answering subscriptions needs.
 pub(crate) struct Subscriptions {
-    storage: Storage,
+    peers: Peers,
     hub: Hub,
     timer: Arc<dyn Timer>,
 }
@@ -68,12 +70,8 @@ struct Serving<'a> {
 }
 
 impl Subscriptions {
-    pub(crate) fn new(storage: Storage, hub: Hub, timer: Arc<dyn Timer>) -> Self {
-        Self {
-            storage,
-            hub,
-            timer,
-        }
+    pub(crate) fn new(peers: Peers, hub: Hub, timer: Arc<dyn Timer>) -> Self {
+        Self { peers, hub, timer }
     }
 
     /// Answers what a peer offers of a database.
@@ -173,7 +171,7 @@ impl Serving<'_> {
             return Ok(false);
         };
         let index = place.index;
-        let database = self.of.storage.database(id).await;
+        let database = self.of.peers.storage().database(id).await;
         let Some(database) = database.ok().filter(|db| may_carry(db, &self.peer)) else {
             self.forget(&id);
             send(self.frames, Answer::Closed(index)).await?;
@@ -193,7 +191,7 @@ impl Serving<'_> {
             }
         }
         if place.offers && is_relayed(&database, &self.peer, place.cursor.arrival).await? {
-            let (now, chance) = (self.of.timer.instant(), self.of.storage.random());
+            let (now, chance) = (self.of.timer.instant(), self.of.peers.storage().random());
             let chance = u32::from_be_bytes(chance);
             self.waiting.begin(id, &held, now, chance);
             return Ok(false);
@@ -204,8 +202,13 @@ impl Serving<'_> {
         if burst.has_more() {
             self.mailbox.put(id);
         }
+        let mut moved = Moved {
+            entries: burst.entries,
+            bytes: 0,
+        };
         let mut is_told = false;
         while let Some(data) = burst.next_frame() {
+            moved.bytes += (data.piece.len() + data.signatures.len()) as u64;
             place.told = data.mark.map_or(place.told, |mark| mark.cursor.arrival);
             is_told = true;
             let frame = LiveFrame {
@@ -214,6 +217,9 @@ impl Serving<'_> {
                 data,
             };
             send_live(self.frames, &database, frame).await?;
+        }
+        if moved.entries > 0 {
+            self.of.peers.sent(id, self.peer, moved).await?;
         }
         Ok(is_told)
     }
@@ -226,9 +232,10 @@ impl Serving<'_> {
         {
             // What came since then, and a database that is to be left out.
             self.mailbox.put(id);
-            let (Some(place), Ok(database)) =
-                (self.places.get_mut(&id), self.of.storage.database(id).await)
-            else {
+            let (Some(place), Ok(database)) = (
+                self.places.get_mut(&id),
+                self.of.peers.storage().database(id).await,
+            ) else {
                 continue;
             };
             place.cursor.arrival = until;
@@ -252,7 +259,7 @@ impl Serving<'_> {
             if moved < least {
                 continue;
             }
-            let Ok(database) = self.of.storage.database(*id).await else {
+            let Ok(database) = self.of.peers.storage().database(*id).await else {
                 continue;
             };
             place.told = place.cursor.arrival;
@@ -297,6 +304,7 @@ async fn send_live(frames: &Frames, database: &Database, frame: LiveFrame) -> Re
 /// Some of what is new in a database, as frames.
 pub(super) struct Burst {
     encoder: Encoder,
+    entries: u64,
     /// How far the log was read.
     reached: Cursor,
     has_more: bool,
@@ -322,6 +330,7 @@ impl Burst {
         skip_to(&mut encoder, entries.position());
         Ok(Self {
             reached: encoder.mark().cursor,
+            entries: chunk.len() as u64,
             has_more: entries.remaining() > 0,
             encoder,
         })

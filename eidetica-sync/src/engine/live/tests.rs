@@ -39,6 +39,34 @@ async fn a_commit_is_seen_by_who_follows_and_the_other_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_live_is_counted_on_both_sides() {
+    let network = Network::default();
+    let (hub, laptop) = (network.device(1).await, network.device(2).await);
+    let notes = hub.create("notes", &[&laptop]).await;
+    let copy = laptop.join(&hub, notes.id()).await;
+    let counted = async || {
+        let sides = [(&hub, &laptop), (&laptop, &hub)];
+        let [at_hub, at_laptop] = sides.map(|(device, other)| device.counted(&notes, other));
+        (at_hub.await, at_laptop.await)
+    };
+    let before = counted().await;
+    let link = laptop.link(&hub, &[&copy], LONG).await;
+    for n in 0..3 {
+        let id = hub.write(&notes, n).await;
+        holds(&copy, &id).await;
+        let id = laptop.write(&copy, n).await;
+        holds(&notes, &id).await;
+    }
+    link.quiet().await;
+    let after = counted().await;
+    for (before, after) in [(before.0, after.0), (before.1, after.1)] {
+        assert_eq!(after.entries_sent - before.entries_sent, 3);
+        assert_eq!(after.entries_received - before.entries_received, 3);
+        assert!(after.bytes_sent > before.bytes_sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_databases_share_one_subscription() {
     let network = Network::default();
     let (hub, laptop) = (network.device(1).await, network.device(2).await);

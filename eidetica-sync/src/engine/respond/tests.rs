@@ -40,13 +40,14 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
         refusals: Arc::new(Refusals::new()),
         trust,
     };
+    let peers = Peers::new(storage.clone(), 0);
     let inner = Inner {
         uploads: Arc::new(Uploads::new(
             Peers::new(storage.clone(), 0),
             SyncConfig::new(),
         )),
-        peers: Peers::new(storage.clone(), 0),
-        live: Subscriptions::new(storage.clone(), Hub::new(&storage), Arc::new(TokioTimer)),
+        live: Subscriptions::new(peers.clone(), Hub::new(&storage), Arc::new(TokioTimer)),
+        peers,
         storage,
         ways_in,
         listening: Arc::default(),

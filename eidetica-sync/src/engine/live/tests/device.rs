@@ -11,7 +11,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Answer, Cursor, Epoch, Followed, PeerHandler, PushOffer, Request, Subscribe, Sync, SyncError,
-    SyncReport,
+    SyncMetadata, SyncReport,
     bandwidth::Throttle,
     engine::{
         fixture::over,
@@ -94,6 +94,13 @@ impl Network {
 impl Device {
     pub(super) fn key(&self) -> PublicKey {
         self.storage.public_key()
+    }
+
+    /// What is counted of a database with another device.
+    pub(super) async fn counted(&self, database: &Database, other: &Self) -> SyncMetadata {
+        let peers = self.sync.inner().links.peers();
+        let counted = peers.metadata(database.id(), other.key());
+        counted.await.unwrap()
     }
 
     /// A database in which others may write.
