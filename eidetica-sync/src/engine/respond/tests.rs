@@ -7,7 +7,7 @@ use eidetica_store::MemoryBackend;
 
 use super::*;
 use crate::{
-    TokioTimer,
+    Followed, Subscribe, TokioTimer,
     engine::fixture::{key, open, set_level},
 };
 
@@ -56,12 +56,35 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
     (inner, ids)
 }
 
+/// How a stranger asks.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Open,
+    Subscribe,
+}
+
+const WAYS: [Way; 2] = [Way::Open, Way::Subscribe];
+
 /// How long a stranger waits for a refusal.
-async fn refusal(inner: &Inner, id: DatabaseId) -> Duration {
+async fn refusal(inner: &Inner, id: DatabaseId, way: Way) -> Duration {
+    let subscribe = Subscribe {
+        databases: vec![Followed {
+            database: id,
+            cursor: None,
+            offers: false,
+        }],
+        millis: 1_000,
+    };
     let began = inner.config.timer.instant();
-    let refused = inner.granted(id, &key(99)).await;
+    let is_refused = match way {
+        Way::Open => {
+            let refused = inner.granted(id, &key(99)).await;
+            matches!(refused, Err(Stop::Refuse(Refusal::NoDatabase)))
+        }
+        Way::Subscribe => matches!(inner.grant_all(&subscribe, &key(99)).await[..], [None]),
+    };
     let took = inner.config.timer.instant() - began;
-    assert!(matches!(refused, Err(Stop::Refuse(Refusal::NoDatabase))));
+    assert!(is_refused, "{way:?}");
     took
 }
 
@@ -71,13 +94,13 @@ fn median(mut times: Vec<Duration>) -> f64 {
 }
 
 /// The median time for what is here, by that for what is not.
-async fn ratio(inner: &Inner, here: &[DatabaseId], rounds: usize) -> f64 {
+async fn ratio(inner: &Inner, here: &[DatabaseId], rounds: usize, way: Way) -> f64 {
     let (mut existing, mut missing) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         for (n, id) in here.iter().enumerate() {
             let nowhere = DatabaseId::from_bytes([n as u8 ^ (round as u8) << 6; 32]);
-            existing.push(refusal(inner, *id).await);
-            missing.push(refusal(inner, nowhere).await);
+            existing.push(refusal(inner, *id, way).await);
+            missing.push(refusal(inner, nowhere, way).await);
         }
     }
     median(existing) / median(missing)
@@ -87,13 +110,17 @@ async fn ratio(inner: &Inner, here: &[DatabaseId], rounds: usize) -> f64 {
 async fn a_refusal_takes_as_long_for_what_is_here_as_for_what_is_not() {
     let (inner, ids) = started().await;
     open_all(&inner.storage).await.unwrap();
-    let ratio = ratio(&inner, &ids, ROUNDS).await;
-    assert!((0.4..2.5).contains(&ratio), "{ratio}");
+    for way in WAYS {
+        let ratio = ratio(&inner, &ids, ROUNDS, way).await;
+        assert!((0.4..2.5).contains(&ratio), "{way:?} {ratio}");
+    }
 }
 
 #[tokio::test]
 async fn without_opening_databases_first_the_time_of_a_refusal_tells_which_are_here() {
-    let (inner, ids) = started().await;
-    let ratio = ratio(&inner, &ids, 1).await;
-    assert!(ratio > 4.0, "{ratio}");
+    for way in WAYS {
+        let (inner, ids) = started().await;
+        let ratio = ratio(&inner, &ids, 1, way).await;
+        assert!(ratio > 4.0, "{way:?} {ratio}");
+    }
 }
