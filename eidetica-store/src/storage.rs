@@ -2,7 +2,7 @@
 //! above. What is in a database is `Database`'s.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -40,7 +40,7 @@ pub struct Storage {
 
 #[derive(Debug, Default)]
 struct Databases {
-    open: HashMap<DatabaseId, Database>,
+    open: BTreeMap<DatabaseId, Database>,
     /// The next number to give away; `None` when there is none left.
     next: Option<u32>,
 }
@@ -89,7 +89,7 @@ impl Storage {
             row_ids: RowIds::default(),
         });
         let databases = Arc::new(Mutex::new(Databases {
-            open: HashMap::new(),
+            open: BTreeMap::new(),
             next,
         }));
         Ok(Self {
