@@ -57,7 +57,7 @@ fn now() -> Instant {
 
 /// Asks again and again until an answer is as it must be; each takes some time.
 #[track_caller]
-fn until(serving: &mut Process, command: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(serving: &mut Process, command: &str, is_it: impl Fn(&Value) -> bool) -> Value {
     let began = now();
     loop {
         let answer = serving.ask(command);
@@ -69,11 +69,11 @@ fn until(serving: &mut Process, command: &str, is_it: impl Fn(&Value) -> bool) -
 }
 
 #[track_caller]
-fn soon(serving: &mut Process, command: &str, value: &Value) {
+pub(crate) fn soon(serving: &mut Process, command: &str, value: &Value) {
     until(serving, command, |answer| answer == value);
 }
 
-fn is_caught_up(answer: &Value) -> bool {
+pub(crate) fn is_caught_up(answer: &Value) -> bool {
     answer[0]["status"] == "caught up"
 }
 

@@ -21,3 +21,4 @@ mod tables;
 mod tls;
 mod transfer_kills;
 mod ways_in;
+mod weather;

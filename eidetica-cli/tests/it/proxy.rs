@@ -1,19 +1,34 @@
-//! Owns what stands between two devices: a relay of bytes or datagrams that counts them, loses
-//! some, and cuts everything off after as many as it is told.
+//! Owns what stands between two devices: a relay of bytes or datagrams that counts them, takes as
+//! long as it is told, loses some, and cuts everything off after as many as it is told.
+
+mod datagrams;
+mod streams;
 
 use std::{
-    collections::BTreeMap,
-    io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
-    thread,
+    time::{Duration, Instant},
 };
 
-/// Bytes moved at once.
-const PIECE: usize = 16 * 1024;
+use crate::chance::Chance;
+
+/// What a way does to what goes over it, each way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weather {
+    /// How long everything is on its way.
+    pub(crate) delay: Duration,
+    /// Up to how much longer some of it is, so that datagrams overtake each other.
+    pub(crate) jitter: Duration,
+    /// One datagram in so many is lost; none if 0.
+    pub(crate) lost: u64,
+    /// Bytes a second that get to whom is dialled; any number if 0.
+    pub(crate) up: u64,
+    /// Bytes a second that come back; any number if 0.
+    pub(crate) down: u64,
+}
 
 /// Moves everything between who connects to it and one address.
 pub(crate) struct Proxy {
@@ -24,25 +39,62 @@ pub(crate) struct Proxy {
 /// What all threads of a proxy share.
 struct Way {
     to: SocketAddr,
+    weather: Weather,
+    up: Lane,
+    down: Lane,
     /// Bytes that passed, both ways.
     passed: AtomicU64,
     /// Bytes that may pass before everything is cut.
     left: AtomicU64,
-    /// One datagram in so many is lost; none if 0.
-    lost: u64,
     datagrams: AtomicU64,
     is_over: AtomicBool,
     /// Every stream that is open, both ends.
     streams: Mutex<Vec<TcpStream>>,
 }
 
+/// One direction.
+struct Lane {
+    bytes_per_second: u64,
+    state: Mutex<(Instant, Chance)>,
+}
+
+impl Lane {
+    fn new(bytes_per_second: u64) -> Self {
+        Self {
+            bytes_per_second,
+            state: Mutex::new((now(), Chance(bytes_per_second))),
+        }
+    }
+
+    /// How long something would wait before it leaves.
+    fn waits(&self) -> Duration {
+        self.state
+            .lock()
+            .unwrap()
+            .0
+            .saturating_duration_since(now())
+    }
+
+    /// When so many bytes have left, and how much longer than others they are on their way.
+    fn send(&self, bytes: usize, jitter: Duration) -> (Instant, Duration) {
+        let mut state = self.state.lock().unwrap();
+        let (busy, chance) = &mut *state;
+        let nanos = (bytes as u64 * 1_000_000_000).checked_div(self.bytes_per_second);
+        *busy = (*busy).max(now()) + Duration::from_nanos(nanos.unwrap_or(0));
+        let most = jitter.as_micros() as u64;
+        (*busy, Duration::from_micros(chance.below(most + 1)))
+    }
+}
+
 impl Way {
-    fn new(to: SocketAddr, lost: u64) -> Arc<Self> {
+    fn new(to: SocketAddr, weather: Weather) -> Arc<Self> {
         Arc::new(Self {
             to,
+            weather,
+            up: Lane::new(weather.up),
+            down: Lane::new(weather.down),
             passed: AtomicU64::new(0),
             left: AtomicU64::new(u64::MAX),
-            lost,
             datagrams: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             streams: Mutex::default(),
@@ -58,6 +110,14 @@ impl Way {
         allowed as usize
     }
 
+    fn is_cut(&self) -> bool {
+        self.left.load(SeqCst) == 0
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(SeqCst)
+    }
+
     fn close(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             // It may have ended by itself.
@@ -68,57 +128,20 @@ impl Way {
 
 impl Proxy {
     /// Between TCP connections, as HTTP makes them.
-    pub(crate) fn of_streams(to: &str) -> Self {
+    pub(crate) fn of_streams(to: &str, weather: Weather) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let way = Way::new(to.parse().unwrap(), 0);
-        let shared = Arc::clone(&way);
-        thread::spawn(move || {
-            for near in listener.incoming() {
-                if shared.is_over.load(SeqCst) {
-                    return;
-                }
-                let (Ok(near), Ok(far)) = (near, TcpStream::connect(shared.to)) else {
-                    continue;
-                };
-                let ends = [near.try_clone().unwrap(), far.try_clone().unwrap()];
-                shared.streams.lock().unwrap().extend(ends);
-                let back = (far.try_clone().unwrap(), near.try_clone().unwrap());
-                for (from, to) in [(near, far), back] {
-                    let way = Arc::clone(&shared);
-                    thread::spawn(move || pump(from, to, &way));
-                }
-            }
-        });
+        let way = Way::new(to.parse().unwrap(), weather);
+        streams::relay(listener, Arc::clone(&way));
         Self { address, way }
     }
 
-    /// Between UDP sockets, as QUIC has them; one datagram in `lost` is lost.
-    pub(crate) fn of_datagrams(to: &str, lost: u64) -> Self {
-        let near = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+    /// Between UDP sockets, as QUIC has them.
+    pub(crate) fn of_datagrams(to: &str, weather: Weather) -> Self {
+        let near = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = near.local_addr().unwrap();
-        let way = Way::new(to.parse().unwrap(), lost);
-        let shared = Arc::clone(&way);
-        thread::spawn(move || {
-            let mut far = BTreeMap::new();
-            let mut buffer = vec![0; 65_536];
-            while let Ok((bytes, from)) = near.recv_from(&mut buffer) {
-                if shared.is_over.load(SeqCst) {
-                    return;
-                }
-                let far = far.entry(from).or_insert_with(|| {
-                    let far = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
-                    far.connect(shared.to).unwrap();
-                    let (back, near) = (Arc::clone(&far), Arc::clone(&near));
-                    let way = Arc::clone(&shared);
-                    thread::spawn(move || pass_back(&back, &near, from, &way));
-                    far
-                });
-                pass(&buffer[..bytes], &shared, |datagram| {
-                    far.send(datagram).map(|_| ())
-                });
-            }
-        });
+        let way = Way::new(to.parse().unwrap(), weather);
+        datagrams::relay(near, Arc::clone(&way));
         Self { address, way }
     }
 
@@ -135,7 +158,7 @@ impl Proxy {
 
     /// Whether everything that may pass has.
     pub(crate) fn is_cut(&self) -> bool {
-        self.way.left.load(SeqCst) == 0
+        self.way.is_cut()
     }
 }
 
@@ -150,46 +173,7 @@ impl Drop for Proxy {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, way: &Way) {
-    let mut buffer = vec![0; PIECE];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => {
-                let _ = to.shutdown(Shutdown::Write);
-                return;
-            }
-            Ok(bytes) => {
-                let allowed = way.allow(bytes);
-                let written = to.write_all(&buffer[..allowed]);
-                if allowed < bytes || written.is_err() {
-                    return way.close();
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
-}
-
-fn pass(datagram: &[u8], way: &Way, send: impl FnOnce(&[u8]) -> std::io::Result<()>) {
-    let number = way.datagrams.fetch_add(1, SeqCst) + 1;
-    if way.lost != 0 && number.is_multiple_of(way.lost) {
-        return;
-    }
-    if way.allow(datagram.len()) == datagram.len() {
-        // A datagram may be lost.
-        let _ = send(datagram);
-    }
-}
-
-fn pass_back(far: &UdpSocket, near: &UdpSocket, to: SocketAddr, way: &Way) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(bytes) = far.recv(&mut buffer) {
-        if way.is_over.load(SeqCst) {
-            return;
-        }
-        pass(&buffer[..bytes], way, |datagram| {
-            near.send_to(datagram, to).map(|_| ())
-        });
-    }
+#[expect(clippy::disallowed_methods, reason = "processes know no other time")]
+fn now() -> Instant {
+    Instant::now()
 }
