@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use eidetica_core::{DatabaseId, PublicKey, authority::Level};
-use eidetica_store::{Database, MemoryBackend, Offer, Storage, StorageOptions};
+use eidetica_store::{Backend, Database, MemoryBackend, Offer, Storage, StorageOptions};
 use eidetica_sync::{Sync, SyncConfig};
 use eidetica_testkit::{
     SeededEntropy, SimClock,
@@ -27,7 +27,20 @@ impl Device {
         net: &SimNet,
         config: SyncConfig,
     ) -> Self {
-        let (backend, options) = (Arc::new(MemoryBackend::new()), StorageOptions::default());
+        let backend = Arc::new(MemoryBackend::new());
+        Self::start_on(backend, name, seed, clock, net, config).await
+    }
+
+    /// The same on a backend of the test's.
+    pub(crate) async fn start_on(
+        backend: Arc<dyn Backend>,
+        name: &str,
+        seed: u64,
+        clock: &SimClock,
+        net: &SimNet,
+        config: SyncConfig,
+    ) -> Self {
+        let options = StorageOptions::default();
         let (wall, entropy) = (Arc::new(clock.clone()), Arc::new(SeededEntropy::new(seed)));
         let storage = Storage::open(backend, options, wall, entropy);
         let storage = storage.await.unwrap();

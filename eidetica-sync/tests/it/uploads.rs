@@ -4,18 +4,19 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eidetica_store::{Database, Storage};
+use eidetica_store::{Database, MemoryBackend, Storage, WriteBatch};
 use eidetica_sync::{Direction, Sync, SyncConfig, SyncMetadata, limits::MAX_UNANSWERED_PUSHES};
 use eidetica_testkit::{
     SimClock,
     sim::{Link, SimNet, SimTransport, simulate},
+    store::{Tap, TappedBackend},
 };
 use eidetica_transport::{
     Address, FrameStream, PeerAddress, ServerHandle, SyncHandler, SyncTransport, TransportError,
@@ -296,5 +297,58 @@ fn what_a_push_that_breaks_off_has_brought_is_counted_as_sent() {
         own.sync.sync_with_peer(ours.id(), &to).await.unwrap();
         let after = metadata(&own.sync).await.entries_sent - before.entries_sent;
         assert_eq!(after, ENTRIES - (brought - sent));
+    });
+}
+
+/// Commits that take a while from some time on.
+#[derive(Debug)]
+struct Slow {
+    clock: SimClock,
+    is_slow: AtomicBool,
+}
+
+#[async_trait]
+impl Tap for Slow {
+    async fn before(&self, _: &WriteBatch) {
+        if self.is_slow.load(SeqCst) {
+            self.clock.sleep(Duration::from_secs(5)).await;
+        }
+    }
+}
+
+#[test]
+fn a_piece_that_was_here_before_the_cut_is_kept_and_not_sent_again() {
+    let clock = SimClock::default();
+    let net = SimNet::new(1, Arc::new(clock.clone()));
+    simulate(&clock, async {
+        let slow = Arc::new(Slow {
+            clock: clock.clone(),
+            is_slow: AtomicBool::new(false),
+        });
+        let backend = TappedBackend::new(MemoryBackend::new(), Arc::clone(&slow));
+        let (config, backend) = (SyncConfig::new(), Arc::new(backend));
+        let own = Device::start("own", 1, &clock, &net, config.clone()).await;
+        let peer = Device::start_on(backend, "peer", 2, &clock, &net, config).await;
+        let ours = own.create(&peer).await;
+        let id = ours.id();
+        peer.sync.sync_with_peer(id, &own.address()).await.unwrap();
+        let to = peer.address();
+        own.sync.sync_with_peer(id, &to).await.unwrap();
+        let theirs = peer.database(id).await;
+        let common = theirs.frontier().count;
+        // They fit one piece.
+        fill(&ours, "few", 3, TEXT).await;
+        slow.is_slow.store(true, SeqCst);
+        let cut = async {
+            clock.sleep(Duration::from_secs(1)).await;
+            net.break_off("own", "peer");
+        };
+        let (failed, ()) = tokio::join!(own.sync.sync_with_peer(id, &to), cut);
+        assert!(failed.is_err());
+        assert_eq!(theirs.frontier().count, common);
+        let report = own.sync.sync_with_peer(id, &to).await.unwrap();
+        assert_eq!((report.sent, theirs.frontier().count), (0, common + 3));
+        assert_eq!(ours.frontier().digest, theirs.frontier().digest);
+        assert_eq!(metadata(&peer.sync).await.entries_received, common + 3);
     });
 }
