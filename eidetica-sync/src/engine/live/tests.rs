@@ -131,6 +131,25 @@ async fn what_a_writer_left_behind_is_passed_on_when_it_has_gone() {
     assert_eq!(second.counts().known, 0);
 }
 
+/// The control of the test below: without the removal the same entry goes live.
+#[tokio::test(start_paused = true)]
+async fn what_counts_is_sent_live_wherever_it_came_from() {
+    let network = Network::default();
+    let [hub, laptop, phone] = [1, 2, 3].map(|n| network.device(n));
+    let (hub, laptop, phone) = (hub.await, laptop.await, phone.await);
+    let notes = hub.create("notes", &[&laptop, &phone]).await;
+    let at_phone = phone.join(&hub, notes.id()).await;
+    hub.write(&notes, 0).await;
+    let copy = laptop.join(&hub, notes.id()).await;
+    let link = laptop.link(&hub, &[&copy], LONG).await;
+    let beside = phone.write(&at_phone, 1).await;
+    hub.take(&notes, &at_phone, beside).await;
+    holds(&copy, &beside).await;
+    link.quiet().await;
+    let counts = link.counts();
+    assert_eq!((counts.stored, counts.exchanges), (1, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn void_entries_are_not_sent_live_and_come_by_an_exchange() {
     let network = Network::default();
