@@ -12,9 +12,9 @@ use crate::{SyncConfig, Timer, recent::Recent};
 
 /// What may be saved up while nothing flows: the frames of a short answer.
 const BURST: Duration = Duration::from_millis(250);
-/// The least that can be set. With less, the pieces of an upload that are under way together take
-/// longer than the other side waits for an answer.
-const MIN_RATE: u64 = 128 * 1024;
+/// The least that can be set. With less, the smallest pieces of several uploads that are under way
+/// together take longer than the other side waits for an answer.
+const MIN_RATE: u64 = 16 * 1024;
 /// Peers whose flows are remembered; about 200 bytes each.
 const REMEMBERED: usize = 4096;
 
@@ -40,14 +40,14 @@ impl Bandwidth {
         Self::default()
     }
 
-    /// Bytes a second that are sent; less than 128 KiB counts as that.
+    /// Bytes a second that are sent; less than 16 KiB counts as that.
     #[must_use]
     pub fn with_up(mut self, bytes: u64) -> Self {
         self.up = Some(bytes.max(MIN_RATE));
         self
     }
 
-    /// Bytes a second that are received; less than 128 KiB counts as that.
+    /// Bytes a second that are received; less than 16 KiB counts as that.
     #[must_use]
     pub fn with_down(mut self, bytes: u64) -> Self {
         self.down = Some(bytes.max(MIN_RATE));
@@ -59,6 +59,14 @@ impl Bandwidth {
             Way::Up => self.up,
             Way::Down => self.down,
         }
+    }
+}
+
+impl SyncConfig {
+    /// Bytes a second that flow on a way at most to or from any peer, if that is limited.
+    pub(crate) fn rate(&self, way: Way) -> Option<u64> {
+        let limits = [self.bandwidth.of(way), self.bandwidth_of_peer.of(way)];
+        limits.into_iter().flatten().min()
     }
 }
 

@@ -163,12 +163,18 @@ impl Connection {
 }
 
 impl AnswerStream {
-    /// The next frame; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Answer>, SyncError> {
+    /// Waits until what was read before has taken its time. Done by [`next`](Self::next), but not to be
+    /// held against the peer.
+    pub(crate) async fn rest(&mut self) {
         let wait = self.due.saturating_duration_since(self.timer.instant());
         if !wait.is_zero() {
             self.timer.sleep(wait).await;
         }
+    }
+
+    /// The next frame; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Answer>, SyncError> {
+        self.rest().await;
         let next = poll_fn(|cx| self.frames.as_mut().poll_next(cx));
         let next = within(&*self.timer, FRAME_DEADLINE, next).await;
         match next.map_err(|_| silent())? {

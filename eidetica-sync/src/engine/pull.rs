@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::{
     Answer, Budget, Cursor, End, Epoch, Hints, Open, OpenAnswer, Request, Rule, RuleSet,
     SyncConfig, TipsDigest,
+    bandwidth::Way,
     engine::{
         SyncError,
         connection::{AnswerStream, Connection},
@@ -26,6 +27,9 @@ const BUDGET: Budget = Budget {
     bytes: 64 * 1024 * 1024,
     millis: 20_000,
 };
+/// Seconds of what a limited way takes in for which an answer may go on: its frames are a small part
+/// of that.
+const BUDGET_SECONDS: u64 = 64;
 /// How long what was received waits for more before it is committed.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The budget of an answer that is asked for the first entries.
@@ -150,10 +154,10 @@ pub(crate) async fn pull(
         #[cfg(feature = "mutants")]
         let cursor = connection.config().mutate_cursor(cursor);
         let held = database.frontier();
-        let open = open(database, &held, cursor, &asking, ask.wants).await?;
-        let named = open.hints.as_ref().map(|hints| hints.tips.clone());
+        let budget = budget(connection.config(), ask.wants);
+        let open = open(database, &held, cursor, &asking, budget).await?;
+        let question = (held, open.hints.clone().unwrap_or_default().tips);
         let stream = connection.request(&Request::Open(Box::new(open))).await?;
-        let question = (held, named.unwrap_or_default());
         match taking.take_in(stream, question).await? {
             Outcome::NeedHints if !asking.hints => asking.hints = true,
             Outcome::NeedHints if !asking.haves => asking.haves = true,
@@ -248,6 +252,21 @@ pub(crate) async fn follow_to(
     Ok(())
 }
 
+/// The budget of an answer: less where few bytes a second are taken.
+fn budget(config: &SyncConfig, wants: Wants) -> Budget {
+    match wants {
+        Wants::Head => return NOTHING,
+        Wants::Some => return LITTLE,
+        Wants::All => {}
+    }
+    let limited = config.rate(Way::Down);
+    let limited = limited.map(|rate| rate.saturating_mul(BUDGET_SECONDS));
+    Budget {
+        bytes: limited.map_or(BUDGET.bytes, |limited| limited.min(BUDGET.bytes)),
+        ..BUDGET
+    }
+}
+
 /// Whether everything that is there is here, as far as an answer tells: it names the newest tips.
 async fn has_all(database: &Database, answer: &OpenAnswer) -> Result<bool, SyncError> {
     if database.frontier().count < answer.count {
@@ -275,7 +294,7 @@ async fn open(
     held: &Summary,
     cursor: Option<Cursor>,
     asking: &Asking,
-    wants: Wants,
+    budget: Budget,
 ) -> Result<Open, SyncError> {
     let haves = match asking.haves {
         true => database.sample(MAX_HAVES).await?,
@@ -294,11 +313,7 @@ async fn open(
         tips_digest: TipsDigest::of(held.tips.iter().copied()),
         hints: asking.hints.then_some(hints),
         wants: Vec::new(),
-        budget: match wants {
-            Wants::Head => NOTHING,
-            Wants::Some => LITTLE,
-            Wants::All => BUDGET,
-        },
+        budget,
         without: asking.without,
     })
 }

@@ -76,9 +76,8 @@ impl Responder {
         uploads: Arc<Uploads>,
         config: &SyncConfig,
     ) -> Self {
-        let timer = Arc::clone(&config.timer);
         Self(Arc::new(Inner {
-            live: Subscriptions::new(peers.clone(), hub, timer),
+            live: Subscriptions::new(peers.clone(), hub, config),
             uploads,
             storage,
             peers,

@@ -3,13 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use eidetica_core::{DatabaseId, authority::Level};
-use eidetica_store::{MemoryBackend, Storage, StorageOptions};
-use eidetica_sync::{Bandwidth, Sync, SyncConfig};
+use eidetica_store::{Database, MemoryBackend, Storage, StorageOptions};
+use eidetica_sync::{Bandwidth, Sync, SyncConfig, SyncStatus};
 use eidetica_testkit::{SeededEntropy, SimClock, sim::simulate};
 use eidetica_transport::{MemoryNetwork, MemoryTransport, PeerAddress};
 
 /// Bytes a second.
 const RATE: u64 = 256 * 1024;
+/// The least that can be set.
+const LEAST: u64 = 16 * 1024;
+/// Databases that are kept up to date at one time.
+const DATABASES: usize = 4;
 /// Entries, each of random bytes.
 const ENTRIES: usize = 60;
 const BYTES_OF_ENTRY: usize = 16 * 1024;
@@ -75,6 +79,12 @@ impl Device {
             tx.set_permission(member.storage.public_key(), Level::Write, "");
         }
         tx.commit().await.unwrap();
+        self.fill(&database).await;
+        let at = self.sync.accept_connections("memory").await.unwrap();
+        (database.id(), at[0].clone())
+    }
+
+    async fn fill(&self, database: &Database) {
         for n in 0..ENTRIES {
             let tx = database.transaction().await.unwrap();
             let bytes = self.storage.random::<BYTES_OF_ENTRY>().to_vec();
@@ -82,8 +92,6 @@ impl Device {
             doc.set(format!("n{n}").as_str(), bytes).await.unwrap();
             tx.commit().await.unwrap();
         }
-        let at = self.sync.accept_connections("memory").await.unwrap();
-        (database.id(), at[0].clone())
     }
 }
 
@@ -140,5 +148,85 @@ fn what_a_device_takes_keeps_to_its_limit() {
         let none = SyncConfig::new();
         let (took, bytes) = scene(async |scene| scene.pull(none, &down, 1).await);
         assert!(range(bytes).contains(&took), "{bytes} {took:?}");
+    }
+}
+
+#[test]
+fn at_the_least_rate_databases_are_caught_up_with_and_followed_without_a_failure() {
+    let (up, down) = (
+        SyncConfig::new().with_bandwidth_of_peer(Bandwidth::new().with_up(0)),
+        SyncConfig::new().with_bandwidth_of_peer(Bandwidth::new().with_down(0)),
+    );
+    let none = SyncConfig::new();
+    for (hub, laptop) in [(up.clone(), none.clone()), (none.clone(), down.clone())] {
+        scene(async |scene| scene.keep_up(hub, laptop, Way::Down).await);
+    }
+    for (hub, laptop) in [(down, none.clone()), (none, up)] {
+        scene(async |scene| scene.keep_up(hub, laptop, Way::Up).await);
+    }
+}
+
+/// From the hub to the laptop that follows it, or back.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Down,
+    Up,
+}
+
+impl Scene {
+    /// Brings databases from one device to another, first by exchanges and then live.
+    async fn keep_up(&self, hub: SyncConfig, laptop: SyncConfig, way: Way) {
+        let (hub, laptop) = (self.device(1, hub).await, self.device(2, laptop).await);
+        let at = hub.sync.accept_connections("memory").await.unwrap();
+        let (mut from, mut to, mut handles) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..DATABASES {
+            let notes = hub.storage.create_database("notes").await.unwrap();
+            let mut tx = notes.transaction().await.unwrap();
+            tx.set_permission(laptop.storage.public_key(), Level::Write, "");
+            tx.commit().await.unwrap();
+            laptop
+                .sync
+                .sync_with_peer(notes.id(), &at[0])
+                .await
+                .unwrap();
+            let copy = laptop.storage.database(notes.id()).await.unwrap();
+            let (full, empty) = match way {
+                Way::Down => (notes, copy),
+                Way::Up => (copy, notes),
+            };
+            from.push(full);
+            to.push(empty);
+        }
+        let source = if way == Way::Down { &hub } else { &laptop };
+        for round in 0..2 {
+            let before = self.clock.passed();
+            for database in &from {
+                source.fill(database).await;
+            }
+            if round == 0 {
+                for database in &from {
+                    let registered = laptop.sync.register_sync_peer(database.id(), &at[0]);
+                    handles.push(registered.await.unwrap());
+                }
+            }
+            for (full, empty) in from.iter().zip(&to) {
+                let mut changes = empty.watch();
+                while empty.frontier().tips != full.frontier().tips {
+                    changes.changed().await.unwrap();
+                }
+            }
+            let bytes = (DATABASES * ENTRIES * BYTES_OF_ENTRY) as f64;
+            let time = Duration::from_secs_f64(bytes / LEAST as f64);
+            let took = self.clock.passed() - before;
+            // The last frames are there before they are paid for.
+            let range = time.mul_f64(0.9)..time.mul_f64(1.2);
+            assert!(range.contains(&took), "{took:?} {time:?}");
+            for handle in &mut handles {
+                handle.wait_for(|is| *is == SyncStatus::CaughtUp).await;
+                let history = handle.history().await.unwrap();
+                let failed = history.iter().filter_map(|end| end.error.clone());
+                assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+            }
+        }
     }
 }

@@ -135,6 +135,7 @@ impl Following {
             if let Some(event) = self.next.take() {
                 return Ok(event);
             }
+            self.stream.rest().await;
             let next = within(&*self.config.timer, SILENCE, self.stream.next());
             match Box::pin(next).await.map_err(|_| silent())?? {
                 None => return Ok(LiveEvent::Ended),

@@ -9,7 +9,8 @@ use eidetica_store::{Database, Source, StoreError};
 
 use crate::{
     Answer, Cursor, DataFrame, Encoder, Epoch, Followed, LiveFrame, LiveOffer, Mark, PushOffer,
-    Refusal, RunningHash, Subscribe, Timer,
+    Refusal, RunningHash, Subscribe, SyncConfig, Timer,
+    bandwidth::Way,
     engine::{
         hub::{Hub, Mailbox, Served},
         live::{
@@ -44,6 +45,8 @@ pub(crate) struct Subscriptions {
     peers: Peers,
     hub: Hub,
     timer: Arc<dyn Timer>,
+    /// Bytes at which a frame is full: no more than flow from here in a second.
+    frame_bytes: usize,
 }
 
 /// A database that a subscriber is told of.
@@ -70,8 +73,14 @@ struct Serving<'a> {
 }
 
 impl Subscriptions {
-    pub(crate) fn new(peers: Peers, hub: Hub, timer: Arc<dyn Timer>) -> Self {
-        Self { peers, hub, timer }
+    pub(crate) fn new(peers: Peers, hub: Hub, config: &SyncConfig) -> Self {
+        let rate = config.rate(Way::Up).unwrap_or(u64::MAX);
+        Self {
+            peers,
+            hub,
+            timer: Arc::clone(&config.timer),
+            frame_bytes: rate.try_into().unwrap_or(usize::MAX),
+        }
     }
 
     /// Answers what a peer offers of a database.
@@ -207,7 +216,7 @@ impl Serving<'_> {
             bytes: 0,
         };
         let mut is_told = false;
-        while let Some(data) = burst.next_frame() {
+        while let Some(data) = burst.next_frame(self.of.frame_bytes) {
             moved.bytes += (data.piece.len() + data.signatures.len()) as u64;
             place.told = data.mark.map_or(place.told, |mark| mark.cursor.arrival);
             is_told = true;
@@ -346,9 +355,9 @@ impl Burst {
         self.encoder.buffered()
     }
 
-    fn next_frame(&mut self) -> Option<DataFrame> {
+    fn next_frame(&mut self, bytes: usize) -> Option<DataFrame> {
         self.encoder
-            .take_frame()
+            .take_frame_of(bytes)
             .or_else(|| self.encoder.finish_frame())
     }
 }

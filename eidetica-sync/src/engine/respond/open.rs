@@ -6,7 +6,9 @@ use eidetica_core::{Arrival, PublicKey};
 use eidetica_store::{Database, Difference, Summary};
 
 use crate::{
-    Answer, Budget, Cursor, Encoder, End, Epoch, Open, OpenAnswer, Rule, Timer, TipsDigest,
+    Answer, Budget, Cursor, Encoder, End, Epoch, Open, OpenAnswer, Rule, SyncConfig, Timer,
+    TipsDigest,
+    bandwidth::Way,
     engine::{
         metadata::Moved,
         push::skip_to,
@@ -17,6 +19,12 @@ use crate::{
 
 /// Entries read from the log at a time.
 const READ_ENTRIES: usize = 1024;
+
+/// Frames of an answer at least, if it takes all of the asker's budget: one whose bandwidth is limited
+/// says so by a small budget.
+const FRAMES_OF_BUDGET: u64 = 64;
+/// Bytes of the smallest frame that is full.
+const LEAST_FRAME_BYTES: u64 = 16 * 1024;
 
 impl Inner {
     pub(super) async fn open(
@@ -72,7 +80,7 @@ impl Inner {
         });
         let mut more = entries.is_some() && open.budget.bytes == 0;
         if let Some(entries) = entries.filter(|_| !more) {
-            let budget = &mut Deadline::new(&*self.config.timer, open.budget);
+            let budget = &mut Deadline::new(&self.config, open.budget);
             more = stream(&database, &peer, entries, &mut encoder, budget, frames).await?;
             let moved = Moved {
                 entries: encoder.mark().count,
@@ -143,19 +151,26 @@ async fn choose(
     Ok(Some((Rule::Parents, Some(entries))))
 }
 
-/// When an answer is to stop.
+/// When an answer is to stop, and how large its frames are until then.
 struct Deadline<'a> {
     timer: &'a dyn Timer,
     bytes: u64,
     at: Instant,
+    /// Bytes at which a frame is full: a small part of what the asker wants, and no more than flow
+    /// from here in a second, so that who shares the way waits for none for long.
+    frame_bytes: usize,
 }
 
 impl<'a> Deadline<'a> {
-    fn new(timer: &'a dyn Timer, budget: Budget) -> Self {
+    fn new(config: &'a SyncConfig, budget: Budget) -> Self {
+        let timer = &*config.timer;
+        let part = (budget.bytes / FRAMES_OF_BUDGET).max(LEAST_FRAME_BYTES);
+        let frame_bytes = config.rate(Way::Up).map_or(part, |rate| rate.min(part));
         Self {
             timer,
             bytes: budget.bytes,
             at: timer.instant() + Duration::from_millis(budget.millis.into()),
+            frame_bytes: frame_bytes.try_into().unwrap_or(usize::MAX),
         }
     }
 
@@ -176,7 +191,7 @@ async fn stream(
     frames: &Frames,
 ) -> Result<bool, Stop> {
     loop {
-        while let Some(frame) = encoder.take_frame() {
+        while let Some(frame) = encoder.take_frame_of(budget.frame_bytes) {
             let at_mark = frame.mark.is_some();
             let bytes = Answer::Data(frame).encode();
             let spent = budget.spend(bytes.len());
@@ -193,7 +208,13 @@ async fn stream(
         skip_to(encoder, entries.position());
         let spent = budget.spend(0);
         if ended || spent {
-            while let Some(frame) = encoder.take_frame().or_else(|| encoder.finish_frame()) {
+            let frame_bytes = budget.frame_bytes;
+            let mut next = || {
+                encoder
+                    .take_frame_of(frame_bytes)
+                    .or_else(|| encoder.finish_frame())
+            };
+            while let Some(frame) = next() {
                 let bytes = Answer::Data(frame).encode();
                 budget.spend(bytes.len());
                 send_granted(database, peer, frames, bytes).await?;

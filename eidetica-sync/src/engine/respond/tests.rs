@@ -46,7 +46,7 @@ async fn started() -> (Inner, Vec<DatabaseId>) {
             Peers::new(storage.clone(), 0),
             SyncConfig::new(),
         )),
-        live: Subscriptions::new(peers.clone(), Hub::new(&storage), Arc::new(TokioTimer)),
+        live: Subscriptions::new(peers.clone(), Hub::new(&storage), &SyncConfig::new()),
         peers,
         storage,
         ways_in,
