@@ -387,6 +387,14 @@ impl BlockingDifference {
         }
     }
 
+    /// Whether all of some entries are still to be handed out, if none is left out as void.
+    ///
+    /// # Errors
+    /// The backend failed.
+    pub fn has_all(&self, ids: &[EntryId]) -> Result<bool, StoreError> {
+        self.runtime.wait(self.inner.has_all(ids))
+    }
+
     /// At most `max` entries that follow, in order of arrival; none at the end.
     ///
     /// # Errors
