@@ -207,12 +207,17 @@ pub(super) async fn read(
     }
 }
 
-/// A database, if it is here.
+/// A database, if it is here. Finding out what became of a commit may take one, which is let fail now
+/// and then: so, once more.
 pub(super) async fn open(
     storage: &Storage,
     database: DatabaseId,
 ) -> Result<Option<Database>, StoreError> {
-    match storage.database(database).await {
+    let opened = match storage.database(database).await {
+        Err(error) if *error.kind() == StoreErrorKind::Engine => storage.database(database).await,
+        opened => opened,
+    };
+    match opened {
         Ok(database) => Ok(Some(database)),
         Err(error) if *error.kind() == StoreErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eidetica_core::{Arrival, DatabaseId, EntryId};
 use eidetica_store::{ChangeCause, Notice, Storage, StoreError, Subscription};
 
-use super::device::{Fault, entries, read};
+use super::device::{Fault, entries, open, read};
 
 /// The entries that a subscriber knows of, by what it read at first and was told since.
 pub(super) struct Told {
@@ -39,7 +39,8 @@ impl Told {
                 }
                 Notice::Lagged { database, from, to } => {
                     // What was left out is read instead, as a subscriber does.
-                    let replica = storage.database(database).await?;
+                    let replica = open(storage, database).await?;
+                    let replica = replica.ok_or_else(|| Fault::new("what changed is not here"))?;
                     let rest = replica.difference(&from, Arrival(0)).await?;
                     for (_, entry) in read(rest.within(&to).await?).await? {
                         self.add(database, entry.id(), &[])?;
