@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The budget of an answer that is asked for the first entries.
 const LITTLE: Budget = Budget {
     bytes: 64 * 1024,
-    millis: 20_000,
+    ..BUDGET
 };
 /// The budget of an answer that is asked for its head alone.
 const NOTHING: Budget = Budget {
@@ -275,6 +275,11 @@ async fn has_all(database: &Database, answer: &OpenAnswer) -> Result<bool, SyncE
     Ok(holds(database, &answer.tips).await?)
 }
 
+/// Of tips the newest, as many as a message names.
+pub(crate) fn newest(tips: &[EntryId]) -> &[EntryId] {
+    &tips[tips.len().saturating_sub(MAX_TIPS)..]
+}
+
 /// Whether entries, and so their past, are here.
 pub(crate) async fn holds(database: &Database, ids: &[EntryId]) -> Result<bool, StoreError> {
     let found = database.find(ids).await?;
@@ -300,9 +305,8 @@ async fn open(
         true => database.sample(MAX_HAVES).await?,
         false => Vec::new(),
     };
-    let newest = held.tips.len().saturating_sub(MAX_TIPS);
     let hints = Hints {
-        tips: held.tips[newest..].to_vec(),
+        tips: newest(&held.tips).to_vec(),
         haves,
         ..Hints::default()
     };

@@ -9,14 +9,15 @@ use std::{
 };
 
 use eidetica_core::authority::Level;
-use eidetica_store::{MemoryBackend, Storage, StorageOptions};
-use eidetica_sync::{Sync, SyncConfig};
-use eidetica_testkit::{SeededEntropy, SimClock, sim::simulate};
-use eidetica_transport::{MemoryNetwork, MemoryTransport};
+use eidetica_store::MemoryBackend;
+use eidetica_testkit::{SimClock, sim::simulate};
+use eidetica_transport::MemoryNetwork;
 use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
 };
+
+use crate::device::device;
 
 /// Counters by name and labels.
 #[derive(Default)]
@@ -53,28 +54,14 @@ impl Counters {
     }
 }
 
-async fn device(clock: &SimClock, network: &MemoryNetwork, seed: u64) -> (Storage, Sync) {
-    let storage = Storage::open(
-        Arc::new(MemoryBackend::new()),
-        StorageOptions::default(),
-        Arc::new(clock.clone()),
-        Arc::new(SeededEntropy::new(seed)),
-    );
-    let storage = storage.await.unwrap();
-    let config = SyncConfig::new().with_timer(Arc::new(clock.clone()));
-    let sync = Sync::with_config(storage.clone(), config).unwrap();
-    sync.register_transport(Arc::new(MemoryTransport::new(network)));
-    (storage, sync)
-}
-
 #[test]
 fn what_an_exchange_did_and_what_was_refused_is_counted() {
     let counters = Counters::default();
     let clock = SimClock::default();
     let work = async {
         let network = MemoryNetwork::new();
-        let (hub, at_hub) = device(&clock, &network, 1).await;
-        let (friend, at_friend) = device(&clock, &network, 2).await;
+        let (hub, at_hub) = device(&clock, &network, Arc::new(MemoryBackend::new()), 1).await;
+        let (friend, at_friend) = device(&clock, &network, Arc::new(MemoryBackend::new()), 2).await;
         let notes = hub.create_database("notes").await.unwrap();
         let address = at_hub.accept_connections("memory").await.unwrap().remove(0);
         let refused = at_friend.sync_with_peer(notes.id(), &address).await;

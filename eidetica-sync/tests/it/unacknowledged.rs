@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use eidetica_core::authority::Level;
-use eidetica_store::{Database, MemoryBackend};
+use eidetica_store::MemoryBackend;
 use eidetica_testkit::{
     SimClock,
     sim::simulate,
@@ -12,16 +11,10 @@ use eidetica_testkit::{
 };
 use eidetica_transport::MemoryNetwork;
 
-use crate::device::device;
+use crate::device::{device, shared, write};
 
 /// Commits of the peer that fail in turn: more than an exchange makes.
 const COMMITS: u64 = 8;
-
-async fn write(database: &Database, n: i64) {
-    let tx = database.transaction().await.unwrap();
-    tx.doc("notes").unwrap().set("n", n).await.unwrap();
-    tx.commit().await.unwrap();
-}
 
 /// Pushes entries to a peer that loses the acknowledgement of a commit; whether the exchange failed
 /// although the peer has them, and shows them by itself.
@@ -30,10 +23,7 @@ async fn push_in_vain(clock: &SimClock, lost: u64) -> bool {
     let backend = Arc::new(FaultyBackend::new(MemoryBackend::new()));
     let (storage, hub) = device(clock, &network, Arc::clone(&backend) as _, 1).await;
     let (other, laptop) = device(clock, &network, Arc::new(MemoryBackend::new()), 2).await;
-    let notes = storage.create_database("notes").await.unwrap();
-    let mut tx = notes.transaction().await.unwrap();
-    tx.set_permission(other.public_key(), Level::Write, "");
-    tx.commit().await.unwrap();
+    let notes = shared(&storage, other.public_key()).await;
     let at = hub.accept_connections("memory").await.unwrap().remove(0);
     laptop.sync_with_peer(notes.id(), &at).await.unwrap();
     let copy = other.database(notes.id()).await.unwrap();

@@ -10,14 +10,15 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eidetica_core::authority::Level;
-use eidetica_store::{Database, MemoryBackend, Storage, StorageOptions};
-use eidetica_sync::{Sync, SyncConfig, SyncStatus};
-use eidetica_testkit::{SeededEntropy, SimClock, sim::simulate};
+use eidetica_store::MemoryBackend;
+use eidetica_sync::SyncStatus;
+use eidetica_testkit::{SimClock, sim::simulate};
 use eidetica_transport::{
-    Address, FrameStream, MemoryNetwork, MemoryTransport, PeerAddress, ServerHandle, SyncHandler,
-    SyncTransport, TransportError, TransportErrorKind,
+    Address, FrameStream, MemoryNetwork, PeerAddress, ServerHandle, SyncHandler, SyncTransport,
+    TransportError, TransportErrorKind,
 };
+
+use crate::device::{device, shared, write};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Intervals of five minutes in an hour, and what an hour that begins with failures has more.
@@ -54,43 +55,16 @@ impl SyncTransport for Nowhere {
     }
 }
 
-async fn device(
-    clock: &SimClock,
-    network: &MemoryNetwork,
-    seed: u64,
-) -> (Storage, Sync, Arc<Nowhere>) {
-    let storage = Storage::open(
-        Arc::new(MemoryBackend::new()),
-        StorageOptions::default(),
-        Arc::new(clock.clone()),
-        Arc::new(SeededEntropy::new(seed)),
-    );
-    let storage = storage.await.unwrap();
-    let config = SyncConfig::new().with_timer(Arc::new(clock.clone()));
-    let sync = Sync::with_config(storage.clone(), config).unwrap();
-    sync.register_transport(Arc::new(MemoryTransport::new(network)));
-    let nowhere = Arc::new(Nowhere::default());
-    sync.register_transport(Arc::clone(&nowhere) as _);
-    (storage, sync, nowhere)
-}
-
-async fn write(database: &Database, n: i64) {
-    let tx = database.transaction().await.unwrap();
-    tx.doc("notes").unwrap().set("n", n).await.unwrap();
-    tx.commit().await.unwrap();
-}
-
 #[test]
 fn who_follows_this_device_and_cannot_be_reached_is_looked_for_rarely_until_it_goes() {
     let clock = SimClock::default();
     simulate(&clock, async {
         let network = MemoryNetwork::new();
-        let (storage, hub, nowhere) = device(&clock, &network, 1).await;
-        let (other, laptop, _) = device(&clock, &network, 2).await;
-        let notes = storage.create_database("notes").await.unwrap();
-        let mut tx = notes.transaction().await.unwrap();
-        tx.set_permission(other.public_key(), Level::Write, "");
-        tx.commit().await.unwrap();
+        let (storage, hub) = device(&clock, &network, Arc::new(MemoryBackend::new()), 1).await;
+        let nowhere = Arc::new(Nowhere::default());
+        hub.register_transport(Arc::clone(&nowhere) as _);
+        let (other, laptop) = device(&clock, &network, Arc::new(MemoryBackend::new()), 2).await;
+        let notes = shared(&storage, other.public_key()).await;
         let at = hub.accept_connections("memory").await.unwrap();
         let registered = laptop.register_sync_peer(notes.id(), &at[0]).await;
         let mut handle = registered.unwrap();

@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use eidetica_core::authority::Level;
 use eidetica_store::MemoryBackend;
 use eidetica_sync::SyncStatus;
 use eidetica_testkit::{SimClock, sim::simulate, store::FaultyBackend};
 use eidetica_transport::MemoryNetwork;
 
-use crate::device::device;
+use crate::device::{device, shared};
 
 #[test]
 fn what_is_to_be_synced_and_cannot_be_read_is_read_a_little_later() {
@@ -18,10 +17,7 @@ fn what_is_to_be_synced_and_cannot_be_read_is_read_a_little_later() {
         let (storage, hub) = device(&clock, &network, Arc::new(MemoryBackend::new()), 1).await;
         let backend = Arc::new(FaultyBackend::new(MemoryBackend::new()));
         let (other, laptop) = device(&clock, &network, Arc::clone(&backend) as _, 2).await;
-        let notes = storage.create_database("notes").await.unwrap();
-        let mut tx = notes.transaction().await.unwrap();
-        tx.set_permission(other.public_key(), Level::Write, "");
-        tx.commit().await.unwrap();
+        let notes = shared(&storage, other.public_key()).await;
         let at = hub.accept_connections("memory").await.unwrap();
         let registered = laptop.register_sync_peer(notes.id(), &at[0]).await;
         let mut handle = registered.unwrap();

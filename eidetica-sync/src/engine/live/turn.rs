@@ -10,7 +10,7 @@ use crate::{
     Answer, PushOffer, Timer,
     engine::{
         hub::Hub,
-        pull::holds,
+        pull::{holds, newest},
         respond::{Frames, Stop, send},
     },
     limits::{MAX_HAVES, MAX_TIPS},
@@ -43,8 +43,7 @@ pub(super) async fn answer(
     if is_covered(database, &offer.tips).await? {
         return Ok(());
     }
-    let mut haves = database.frontier().tips;
-    haves.drain(..haves.len().saturating_sub(MAX_TIPS));
+    let mut haves = newest(&database.frontier().tips).to_vec();
     // The offerer may lack the tips.
     haves.extend(database.sample(MAX_HAVES - MAX_TIPS).await?);
     send(frames, Answer::Wanted(haves)).await?;

@@ -11,10 +11,10 @@ use crate::{
     bandwidth::Way,
     engine::{
         metadata::Moved,
+        pull::newest,
         push::skip_to,
         respond::{Frames, Inner, Stop, frames::send_granted, send},
     },
-    limits::MAX_TIPS,
 };
 
 /// Entries read from the log at a time.
@@ -56,7 +56,6 @@ impl Inner {
             .iter()
             .zip(found)
             .filter(|(_, found)| found.is_none());
-        let newest = held.tips.len().saturating_sub(MAX_TIPS);
         let answer = OpenAnswer {
             rule,
             epoch: Epoch(held.epoch),
@@ -64,7 +63,7 @@ impl Inner {
             tips_digest: TipsDigest::of(held.tips.iter().copied()),
             tips: match rule {
                 Rule::EqualTips => Vec::new(),
-                _ => held.tips[newest..].to_vec(),
+                _ => newest(&held.tips).to_vec(),
             },
             lacks: lacks.map(|(id, _)| *id).collect(),
             total: entries.as_ref().map_or(0, Difference::remaining),
